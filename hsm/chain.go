@@ -1,0 +1,153 @@
+package hsm
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"sallyport/hsm/wire"
+)
+
+// Chain is what is sent in the handshake: the leaf, then each certificate that
+// issued the one before it (RFC 8446 §4.4.2). The root need not be there.
+type Chain []*x509.Certificate
+
+const (
+	maxChainFile = 256 << 10
+	maxChain     = 10
+)
+
+// ReadChain reads a chain from a PEM file. A file that holds a private key is
+// refused: it has no place on this machine.
+func ReadChain(path string) (Chain, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxChainFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxChainFile {
+		return nil, fmt.Errorf("%s is larger than %d KiB", path, maxChainFile>>10)
+	}
+	var c Chain
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			if bytes.Contains([]byte(block.Type), []byte("PRIVATE KEY")) {
+				return nil, problem(ErrUnfit, "the private key lives in the token; this file holds certificates alone", "%s holds a private key", path)
+			}
+			return nil, fmt.Errorf("%s holds a %q block; only certificates belong there", path, block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: certificate %d: %w", path, len(c)+1, err)
+		}
+		c = append(c, cert)
+	}
+	if len(c) == 0 {
+		return nil, fmt.Errorf("%s holds no PEM certificate", path)
+	}
+	return c, c.check()
+}
+
+// check holds the chain to its order.
+func (c Chain) check() error {
+	if len(c) > maxChain {
+		return fmt.Errorf("the chain has %d certificates; %d are enough for anyone", len(c), maxChain)
+	}
+	for i := 1; i < len(c); i++ {
+		if err := c[i-1].CheckSignatureFrom(c[i]); err != nil {
+			return problem(ErrUnfit, "the order is: the site's own certificate, then the one that issued it, and so on",
+				"certificate %d of the chain (%s) did not issue certificate %d (%s)", i+1, c[i].Subject, i, c[i-1].Subject)
+		}
+	}
+	return nil
+}
+
+// ChainFromToken builds the key's chain from the certificates on its token: of
+// those for the key, the newest that is valid at now, then its issuers as far
+// as the token has them, without a root.
+func (k *Key) ChainFromToken(now time.Time) (Chain, error) {
+	var all []*x509.Certificate
+	for _, c := range k.token.Inventory().Certificates {
+		if cert, err := x509.ParseCertificate(c.DER); err == nil {
+			all = append(all, cert)
+		}
+	}
+	var leaf *x509.Certificate
+	for _, c := range all {
+		if wire.KeyIDOf(c.RawSubjectPublicKeyInfo) == k.id && (leaf == nil || newer(c, leaf, now)) {
+			leaf = c
+		}
+	}
+	if leaf == nil {
+		return nil, problem(ErrUnfit, "write it there with the vendor's tool, or name a PEM file under chain:",
+			"token %q holds no certificate for key %q", k.token.Name(), k.URI())
+	}
+	c := Chain{leaf}
+	for len(c) < maxChain {
+		issuer := issuerOf(c[len(c)-1], all)
+		if issuer == nil {
+			break
+		}
+		c = append(c, issuer)
+	}
+	return c, nil
+}
+
+// newer prefers a certificate that is valid at now, then the later one.
+func newer(a, b *x509.Certificate, now time.Time) bool {
+	if va, vb := validity(a, now) == nil, validity(b, now) == nil; va != vb {
+		return va
+	}
+	return a.NotBefore.After(b.NotBefore)
+}
+
+func issuerOf(c *x509.Certificate, all []*x509.Certificate) *x509.Certificate {
+	for _, i := range all {
+		root := bytes.Equal(i.RawSubject, i.RawIssuer)
+		if !root && bytes.Equal(c.RawIssuer, i.RawSubject) && c.CheckSignatureFrom(i) == nil {
+			return i
+		}
+	}
+	return nil
+}
+
+// validity says why c is not valid at now.
+func validity(c *x509.Certificate, now time.Time) error {
+	const day = "2006-01-02 15:04 MST"
+	switch {
+	case now.After(c.NotAfter):
+		return fmt.Errorf("it expired on %s", c.NotAfter.UTC().Format(day))
+	case now.Before(c.NotBefore):
+		return fmt.Errorf("it is not valid before %s", c.NotBefore.UTC().Format(day))
+	}
+	return nil
+}
+
+// serverUse says why a certificate cannot be a TLS server's.
+func serverUse(c *x509.Certificate) error {
+	if c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return errors.New("its key usage lacks digitalSignature")
+	}
+	if len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0 {
+		return nil
+	}
+	for _, u := range c.ExtKeyUsage {
+		if u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny {
+			return nil
+		}
+	}
+	return errors.New("its extended key usage lacks serverAuth")
+}

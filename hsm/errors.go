@@ -1,0 +1,62 @@
+package hsm
+
+import (
+	"errors"
+	"fmt"
+
+	"sallyport/hsm/wire"
+)
+
+// The errors of a token. All of them can be told apart by errors.Is.
+var (
+	// ErrDown: the token cannot be reached at present.
+	ErrDown = errors.New("token is down")
+	// ErrPIN: the token refused the PIN, which is not tried again.
+	ErrPIN = errors.New("PIN refused")
+	// ErrTimeout: no turn, or no answer, within the sign timeout.
+	ErrTimeout = errors.New("token did not answer in time")
+	// ErrNoKey: no key of the token is what a URI names.
+	ErrNoKey = errors.New("no such key")
+	// ErrAmbiguous: more than one key is what a URI names.
+	ErrAmbiguous = errors.New("more than one key matches")
+	// ErrUnfit: the key or the certificate cannot be served.
+	ErrUnfit = errors.New("unfit to be served")
+)
+
+// Error is an error with what to do about it.
+type Error struct {
+	Err  error // one of the above, or a *wire.Failure
+	Text string
+	Hint string // may be empty
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Unwrap makes errors.Is and errors.As see the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func problem(err error, hint, format string, args ...any) *Error {
+	return &Error{Err: err, Text: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// outward turns what the signer process said into this package's errors.
+func outward(err error) error {
+	var f *wire.Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	cause := error(f)
+	if f.Class == wire.PIN {
+		cause = ErrPIN
+	}
+	return &Error{Err: cause, Text: f.Cause, Hint: f.Hint}
+}
+
+// class is what err means for the token; an end of the process counts as the device's.
+func class(err error) wire.Class {
+	var f *wire.Failure
+	if errors.As(err, &f) {
+		return f.Class
+	}
+	return wire.Device
+}

@@ -1,0 +1,89 @@
+package hsm
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/hsm/wire"
+)
+
+// Metrics are what all tokens count, labelled by token.
+type Metrics struct {
+	registry   prometheus.Registerer
+	signatures *prometheus.CounterVec
+	duration   *prometheus.HistogramVec
+	starts     *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics of tokens.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		registry: r,
+		signatures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_signatures_total",
+			Help: "Signatures asked of a token, by scheme and result (ok or failed).",
+		}, []string{"token", "scheme", "result"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sallyport_signature_duration_seconds",
+			Help:    "Time from the wish for a signature to its answer, waiting included.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16), // 100 µs to 3.3 s
+		}, []string{"token", "scheme"}),
+		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_signer_starts_total",
+			Help: "Signer processes started for a token.",
+		}, []string{"token"}),
+	}
+	r.MustRegister(m.signatures, m.duration, m.starts)
+	return m
+}
+
+// tokenMetrics are one token's, looked up once.
+type tokenMetrics struct {
+	starts   prometheus.Counter
+	ok       map[wire.Scheme]prometheus.Counter
+	failed   map[wire.Scheme]prometheus.Counter
+	duration map[wire.Scheme]prometheus.Observer
+}
+
+func (m *Metrics) token(t *Token) *tokenMetrics {
+	tm := &tokenMetrics{
+		starts:   m.starts.WithLabelValues(t.Name()),
+		ok:       make(map[wire.Scheme]prometheus.Counter),
+		failed:   make(map[wire.Scheme]prometheus.Counter),
+		duration: make(map[wire.Scheme]prometheus.Observer),
+	}
+	for _, s := range []wire.Scheme{wire.PKCS1v15, wire.PSS, wire.ECDSA} {
+		tm.ok[s] = m.signatures.WithLabelValues(t.Name(), s.String(), "ok")
+		tm.failed[s] = m.signatures.WithLabelValues(t.Name(), s.String(), "failed")
+		tm.duration[s] = m.duration.WithLabelValues(t.Name(), s.String())
+	}
+	labels := prometheus.Labels{"token": t.Name()}
+	for _, s := range States {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "sallyport_token_state",
+			Help:        "1 for the state that the token is in, 0 for the others.",
+			ConstLabels: prometheus.Labels{"token": t.Name(), "state": s.String()},
+		}, func() float64 {
+			if now, _ := t.State(); now == s {
+				return 1
+			}
+			return 0
+		}))
+	}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "sallyport_signatures_in_flight",
+		Help:        "Signatures that the token is busy with.",
+		ConstLabels: labels,
+	}, func() float64 { return float64(len(t.turns)) }))
+	return tm
+}
+
+func (m *tokenMetrics) signed(s wire.Scheme, took time.Duration, err error) {
+	if err != nil {
+		m.failed[s].Inc()
+		return
+	}
+	m.ok[s].Inc()
+	m.duration[s].Observe(took.Seconds())
+}

@@ -1,0 +1,54 @@
+package hsm
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+const (
+	maxOutputLines = 40
+	maxOutputLine  = 512
+)
+
+// outputLog logs what a vendor's library (or a crash) prints on standard
+// error, line by line, and bounded for each process: a library that chatters
+// must not fill the disk.
+type outputLog struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	line  []byte
+	lines int
+}
+
+func newOutputLog(log *slog.Logger) *outputLog { return &outputLog{log: log} }
+
+// Write never fails, so that the process is never stopped by its own output.
+func (o *outputLog) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := len(b)
+	for {
+		line, rest, whole := bytes.Cut(b, []byte{'\n'})
+		o.line = append(o.line, line[:min(len(line), maxOutputLine-len(o.line))]...)
+		if !whole {
+			return n, nil
+		}
+		o.emit()
+		b = rest
+	}
+}
+
+func (o *outputLog) emit() {
+	text := strings.TrimSpace(string(o.line))
+	o.line = o.line[:0]
+	if text == "" || o.lines > maxOutputLines {
+		return
+	}
+	if o.lines++; o.lines > maxOutputLines {
+		text = "(more was printed and is left out)"
+	}
+	o.log.Warn("signer process printed", "line", text)
+}

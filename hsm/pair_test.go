@@ -1,0 +1,179 @@
+package hsm_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/hsm"
+	"sallyport/hsm/hsmtest"
+)
+
+func TestFindKey_ExactlyOneMustMatch(t *testing.T) {
+	s := hsmtest.New(t)
+	s.GenerateKey("ec", "0a", "EC:prime256v1")
+	s.GenerateKey("ed", "0b", "EC:edwards25519")
+	s.GenerateKey("p521", "0c", "EC:secp521r1")
+	token := up(t, configOf(s))
+	for _, c := range []struct {
+		uri  string
+		want string
+		is   error
+	}{
+		{"pkcs11:object=ec", "2 keys match", hsm.ErrAmbiguous},
+		{"pkcs11:object=www", `holds no key "pkcs11:object=www"; it holds`, hsm.ErrNoKey},
+		{"pkcs11:token=prod;object=ec", "no configured token matches", hsm.ErrNoKey},
+		{"pkcs11:object=ed", "only RSA and EC keys", hsm.ErrUnfit},
+		{"pkcs11:object=p521", "only the curves P-256 and P-384", hsm.ErrUnfit},
+	} {
+		u, err := hsm.ParseURI(c.uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = hsm.FindKey([]*hsm.Token{token}, u)
+		if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.uri, err, c.want)
+		}
+	}
+	if k := find(t, token, "pkcs11:object=ec;id=%0A"); k.URI() != "pkcs11:token=edge;object=ec;id=%0A" {
+		t.Errorf("URI %s", k.URI())
+	}
+}
+
+func TestProve_RefusesWhatDoesNotBelongTogether(t *testing.T) {
+	s := hsmtest.New(t)
+	token := up(t, configOf(s))
+	ec, other := find(t, token, "pkcs11:object=ec"), find(t, token, "pkcs11:object=rsa")
+	now := time.Now()
+	for name, c := range map[string]struct {
+		chain hsm.Chain
+		want  string
+	}{
+		"another key":   {hsm.Chain{s.Issue(other.Public(), nil)}, "does not belong to key"},
+		"expired":       {hsm.Chain{s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-2*time.Hour), now.Add(-time.Hour) })}, "it expired on"},
+		"not yet valid": {hsm.Chain{s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) })}, "not valid before"},
+		"for clients": {hsm.Chain{s.Issue(ec.Public(), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })},
+			"lacks serverAuth"},
+		"for encryption": {hsm.Chain{s.Issue(ec.Public(), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })}, "lacks digitalSignature"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := hsm.Prove(t.Context(), ec, c.chain, now); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+	p, err := hsm.Prove(t.Context(), other, hsm.Chain{s.Issue(other.Public(), nil)}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := hsm.NewCertificates([]*hsm.Pair{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := certificateFor(t, certs)
+	if want := []tls.SignatureScheme{tls.PSSWithSHA256, tls.PKCS1WithSHA256}; !slices.Contains(got.SupportedSignatureAlgorithms, want[0]) ||
+		!slices.Contains(got.SupportedSignatureAlgorithms, want[1]) {
+		t.Errorf("schemes %v lack some of %v", got.SupportedSignatureAlgorithms, want)
+	}
+}
+
+func certificateFor(t *testing.T, c *hsm.Certificates) *tls.Certificate {
+	t.Helper()
+	got, err := c.Certificate(&tls.ClientHelloInfo{
+		ServerName: "ec.sallyport.test", SupportedVersions: []uint16{tls.VersionTLS13},
+		SignatureSchemes: []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256},
+		SupportedCurves:  []tls.CurveID{tls.CurveP256},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestCertificates_ECDSAFirstWhereTheClientTakesBoth(t *testing.T) {
+	s := hsmtest.New(t)
+	token := up(t, configOf(s))
+	var pairs []*hsm.Pair
+	for _, name := range []string{"rsa", "ec"} {
+		k := find(t, token, "pkcs11:object="+name)
+		p, err := hsm.Prove(t.Context(), k, hsm.Chain{s.Issue(k.Public(), nil)}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, p)
+	}
+	certs, err := hsm.NewCertificates(pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := certificateFor(t, certs); got.Leaf.PublicKeyAlgorithm != x509.ECDSA {
+		t.Errorf("chose %s", got.Leaf.PublicKeyAlgorithm)
+	}
+	if err := certs.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+}
+
+func TestReadChain_IsStrict(t *testing.T) {
+	s := hsmtest.New(t)
+	ca, key := s.CA()
+	leaf := s.Issue(key.Public(), nil)
+	stranger := s.Issue(key.Public(), nil)
+	if c, err := hsm.ReadChain(s.WriteChain("good.pem", leaf, ca)); err != nil || len(c) != 2 {
+		t.Errorf("a good chain: %d certificates, %v", len(c), err)
+	}
+	privateKey, err := os.ReadFile(filepath.Join(s.Dir, "ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, b []byte) string {
+		path := filepath.Join(s.Dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, c := range map[string]struct{ path, want string }{
+		"no file":          {filepath.Join(s.Dir, "nowhere.pem"), "no such file"},
+		"no certificate":   {write("text.pem", []byte("hello")), "holds no PEM certificate"},
+		"a private key":    {write("key.pem", privateKey), "holds a private key"},
+		"wrong order":      {s.WriteChain("order.pem", ca, leaf), "did not issue"},
+		"a stranger in it": {s.WriteChain("stranger.pem", leaf, stranger), "did not issue"},
+		"a large file":     {write("large.pem", make([]byte, 300<<10)), "larger than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := hsm.ReadChain(c.path); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestChainFromToken_TakesTheNewestValid(t *testing.T) {
+	s := hsmtest.New(t)
+	public := s.Public("ec", "02")
+	now := time.Now()
+	newest := s.Issue(public, nil)
+	s.WriteCertificate("newest", "02", newest)
+	s.WriteCertificate("expired", "02", s.Issue(public, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-30*time.Second), now.Add(-time.Second) }))
+	s.WriteCertificate("future", "02", s.Issue(public, func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }))
+	token := up(t, configOf(s))
+	c, err := find(t, token, "pkcs11:object=ec").ChainFromToken(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The certificate that softhsm-init.sh made is as valid and a moment newer.
+	if c[0].NotBefore.After(now) || c[0].NotAfter.Before(now) {
+		t.Errorf("chose one that is not valid: %s to %s", c[0].NotBefore, c[0].NotAfter)
+	}
+	s.GenerateKey("bare", "09", "EC:prime256v1")
+	if _, err := find(t, up(t, configOf(s)), "pkcs11:object=bare").ChainFromToken(now); err == nil || !strings.Contains(err.Error(), "holds no certificate") {
+		t.Errorf("a key without a certificate: %v", err)
+	}
+}

@@ -1,0 +1,159 @@
+package signer
+
+import (
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ThalesIgnite/crypto11"
+	"github.com/miekg/pkcs11"
+
+	"sallyport/hsm/wire"
+)
+
+// maxObjects bounds how many objects of a class are read.
+const maxObjects = 4096
+
+// keys are the keys that can sign, by the name that the serving process has for them.
+type keys map[wire.KeyID]crypto11.Signer
+
+// inventory reads the open token's private keys and certificates. A key that
+// cannot sign is listed with the reason.
+func (o *openToken) inventory() (wire.Inventory, keys, error) {
+	inv := wire.Inventory{Token: o.module.info(o.token, o.sessions)}
+	s, err := o.module.openSession(o.token.slot)
+	if err != nil {
+		return inv, nil, err
+	}
+	defer s.close()
+	if inv.Certificates, err = s.certificates(); err != nil {
+		return inv, nil, err
+	}
+	handles, err := s.find(pkcs11.CKO_PRIVATE_KEY)
+	if err != nil {
+		return inv, nil, err
+	}
+	found := make(keys)
+	for _, h := range handles {
+		k, signer := o.key(s, h)
+		if signer != nil {
+			id := wire.KeyIDOf(k.Public)
+			if _, twice := found[id]; twice {
+				continue // the same key under two labels signs all the same
+			}
+			found[id] = signer
+		}
+		inv.Keys = append(inv.Keys, k)
+	}
+	return inv, found, nil
+}
+
+// key describes the private key h; its signer is nil where it cannot sign.
+func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Signer) {
+	k := wire.Key{ID: s.bytes(h, pkcs11.CKA_ID), Label: string(s.bytes(h, pkcs11.CKA_LABEL))}
+	keyType, ok := s.ulong(h, pkcs11.CKA_KEY_TYPE)
+	k.Type = keyTypeName(keyType, ok)
+	switch {
+	case keyType != pkcs11.CKK_RSA && keyType != pkcs11.CKK_EC:
+		k.Reason = "only RSA and EC keys can serve TLS"
+	case len(k.ID) == 0:
+		k.Reason = "it has no CKA_ID, which joins it to its public key"
+	case isFalse(s.bytes(h, pkcs11.CKA_SIGN)):
+		k.Reason = "its CKA_SIGN is false"
+	}
+	if k.Reason != "" {
+		return k, nil
+	}
+
+	match := crypto11.NewAttributeSet()
+	err := match.Set(crypto11.CkaId, k.ID)
+	if err == nil {
+		err = match.Set(crypto11.CkaKeyType, keyType)
+	}
+	if err == nil && k.Label != "" {
+		err = match.Set(crypto11.CkaLabel, []byte(k.Label))
+	}
+	var pairs []crypto11.Signer
+	if err == nil {
+		pairs, err = o.crypto11.FindKeyPairsWithAttributes(match)
+	}
+	switch {
+	case err != nil:
+		k.Reason = err.Error()
+	case len(pairs) == 0:
+		k.Reason = "the token holds neither its public key nor a certificate with its CKA_ID"
+	case len(pairs) > 1:
+		k.Reason = fmt.Sprintf("%d private keys share this CKA_ID and label", len(pairs))
+	default:
+		if k.Reason = describe(&k, pairs[0]); k.Reason == "" {
+			return k, pairs[0]
+		}
+	}
+	return k, nil
+}
+
+// describe fills in the public key and its type, and says why it will not do.
+func describe(k *wire.Key, s crypto11.Signer) (reason string) {
+	switch pub := s.Public().(type) {
+	case *rsa.PublicKey:
+		k.Type = fmt.Sprintf("RSA-%d", pub.N.BitLen())
+		if pub.N.BitLen() < 2048 {
+			return "RSA keys need 2048 bits or more"
+		}
+	case *ecdsa.PublicKey:
+		k.Type = pub.Curve.Params().Name
+		if k.Type != "P-256" && k.Type != "P-384" {
+			return "only the curves P-256 and P-384 are served"
+		}
+	}
+	der, err := x509.MarshalPKIXPublicKey(s.Public())
+	if err != nil {
+		return fmt.Sprintf("its public key cannot be read: %v", err)
+	}
+	k.Public = der
+	return ""
+}
+
+// visible lists what a token shows without a login.
+func (m *module) visible(t token) (wire.Inventory, error) {
+	inv := wire.Inventory{Token: m.info(t, 0)}
+	s, err := m.openSession(t.slot)
+	if err != nil {
+		return inv, err
+	}
+	defer s.close()
+	if inv.Certificates, err = s.certificates(); err != nil {
+		return inv, err
+	}
+	// Private keys mostly hide until the login; their public halves tell of them.
+	seen := make(map[string]wire.Key)
+	for _, class := range []uint{pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_PRIVATE_KEY} {
+		handles, err := s.find(class)
+		if err != nil {
+			return inv, err
+		}
+		for _, h := range handles {
+			keyType, ok := s.ulong(h, pkcs11.CKA_KEY_TYPE)
+			k := wire.Key{ID: s.bytes(h, pkcs11.CKA_ID), Label: string(s.bytes(h, pkcs11.CKA_LABEL)), Type: keyTypeName(keyType, ok)}
+			seen[k.Label+"\x00"+string(k.ID)] = k
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		inv.Keys = append(inv.Keys, seen[name])
+	}
+	return inv, nil
+}
+
+func keyTypeName(keyType uint, known bool) string {
+	names := map[uint]string{
+		pkcs11.CKK_RSA: "RSA", pkcs11.CKK_EC: "EC", pkcs11.CKK_DSA: "DSA", pkcs11.CKK_DH: "DH",
+		0x40: "Ed25519 or Ed448", 0x41: "X25519 or X448", // CKK_EC_EDWARDS, CKK_EC_MONTGOMERY (v3.0)
+	}
+	if name, ok := names[keyType]; ok && known {
+		return name
+	}
+	return fmt.Sprintf("key type %#x", keyType)
+}

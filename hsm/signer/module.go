@@ -1,0 +1,155 @@
+package signer
+
+import (
+	"debug/elf"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/miekg/pkcs11"
+
+	"sallyport/hsm/wire"
+)
+
+// module is a loaded PKCS#11 library. It is never unloaded: vendors' libraries
+// start threads that do not survive dlclose.
+type module struct {
+	path string
+	ctx  *pkcs11.Ctx
+}
+
+// loadModule loads the library and initialises it (C_Initialize).
+func loadModule(path string) (*module, error) {
+	ctx := pkcs11.New(path)
+	if ctx == nil {
+		return nil, whyNotLoaded(path)
+	}
+	if err := ctx.Initialize(); err != nil {
+		f := failed(fmt.Errorf("module %s does not initialise: %w", path, err))
+		f.Hint = "see the vendor's log; its library often needs a configuration file, named in the token's environment settings"
+		return nil, &failure{*f}
+	}
+	return &module{path: path, ctx: ctx}, nil
+}
+
+// whyNotLoaded finds the reason, which dlopen knows but miekg/pkcs11 does not pass on.
+func whyNotLoaded(path string) error {
+	notFound := setup("module %s cannot be loaded", path)
+	if !strings.Contains(path, "/") {
+		return notFound.hint("a name without a folder is searched for by the dynamic linker; give the whole path")
+	}
+	if _, err := os.Stat(path); err != nil {
+		return setup("module: %v", err).hint("the path of the vendor's PKCS#11 library, such as /usr/lib/softhsm/libsofthsm2.so")
+	}
+	lib, err := elf.Open(path)
+	if err != nil {
+		return setup("module %s is not a shared library", path).hint("it must be the vendor's PKCS#11 library (a .so file)")
+	}
+	defer lib.Close()
+	if want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]; want != 0 && lib.Machine != want {
+		return setup("module %s is built for %s, this machine is %s", path, lib.Machine, want)
+	}
+	symbols, _ := lib.DynamicSymbols()
+	for _, s := range symbols {
+		if s.Name == "C_GetFunctionList" && s.Section != elf.SHN_UNDEF {
+			return notFound.hint("ldd %s shows which library it lacks", path)
+		}
+	}
+	return setup("module %s is not a PKCS#11 library: it lacks C_GetFunctionList", path).
+		hint("it must be the vendor's PKCS#11 library")
+}
+
+// library names the module as it names itself.
+func (m *module) library() string {
+	info, err := m.ctx.GetInfo()
+	if err != nil {
+		return m.path
+	}
+	return fmt.Sprintf("%s %d.%d", strings.TrimSpace(info.LibraryDescription), info.LibraryVersion.Major, info.LibraryVersion.Minor)
+}
+
+// token is a slot that holds a token, and what the token says of itself.
+type token struct {
+	slot uint
+	pkcs11.TokenInfo
+}
+
+func (t token) String() string {
+	return fmt.Sprintf("slot %d: label %q, serial %q", t.slot, t.Label, t.SerialNumber)
+}
+
+// tokens lists the slots that hold an initialised token.
+func (m *module) tokens() ([]token, error) {
+	slots, err := m.ctx.GetSlotList(true)
+	if err != nil {
+		return nil, fmt.Errorf("list the slots: %w", err)
+	}
+	var found []token
+	for _, slot := range slots {
+		info, err := m.ctx.GetTokenInfo(slot)
+		if err != nil {
+			continue // a reader with a card that is no token, or one that was just taken out
+		}
+		if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 {
+			found = append(found, token{slot, info})
+		}
+	}
+	return found, nil
+}
+
+// choose returns the one token that s selects.
+func choose(all []token, s wire.Settings) (token, error) {
+	var match []token
+	for _, t := range all {
+		if s.Slot != nil && t.slot == *s.Slot ||
+			s.Serial != "" && t.SerialNumber == s.Serial ||
+			s.Label != "" && t.Label == s.Label {
+			match = append(match, t)
+		}
+	}
+	if len(match) == 1 {
+		return match[0], nil
+	}
+	wanted := fmt.Sprintf("the label %q", s.Label)
+	switch {
+	case s.Slot != nil:
+		wanted = fmt.Sprintf("slot %d", *s.Slot)
+	case s.Serial != "":
+		wanted = fmt.Sprintf("the serial %q", s.Serial)
+	}
+	if len(match) > 1 {
+		return token{}, setup("%d tokens have %s: %s", len(match), wanted, list(match)).
+			hint("select it by serial: or slot: instead")
+	}
+	if len(all) == 0 {
+		return token{}, setup("no token has %s: the module shows no initialised token at all", wanted).
+			hint("does the library find its configuration? It sees only the variables under the token's environment: setting")
+	}
+	return token{}, setup("no token has %s; there is %s", wanted, list(all)).
+		hint("`sallyport token list` shows all that can be selected")
+}
+
+func list(tokens []token) string {
+	var b strings.Builder
+	for i, t := range tokens {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		if i == 8 {
+			fmt.Fprintf(&b, "and %d more", len(tokens)-i)
+			break
+		}
+		b.WriteString(t.String())
+	}
+	return b.String()
+}
+
+// info is what the serving process is told about t.
+func (m *module) info(t token, sessions int) wire.TokenInfo {
+	return wire.TokenInfo{
+		Slot: t.slot, Label: t.Label, Serial: t.SerialNumber,
+		Manufacturer: t.ManufacturerID, Model: t.Model,
+		Library: m.library(), Sessions: sessions,
+	}
+}

@@ -1,0 +1,20 @@
+// Package wire is the protocol between the serving process and the signer
+// process of a token: what crosses the socketpair, and nothing else.
+//
+// The serving process asks, the signer answers. A question carries a number
+// that its answer repeats, so many signatures are under way at once and
+// answers come in any order:
+//
+//	length  4 bytes, big endian: how many bytes follow, at most MaxFrame
+//	kind    1 byte
+//	number  8 bytes, big endian
+//	payload the rest; its shape depends on the kind
+//
+// Open, List and Slots are rare and carry JSON. Sign is the hot path and is
+// fixed binary (see SignRequest). An answer is Done with the result as its
+// payload, or Failed with a Failure.
+//
+// Neither side trusts the other's lengths: a frame that is too long or too
+// short ends the connection, and with it the signer process. The PIN never
+// crosses: Settings say where the signer finds it.
+package wire

@@ -1,0 +1,107 @@
+package wire
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Kind says what a frame is.
+type Kind uint8
+
+// The questions, then the two answers.
+const (
+	// Open loads the module, finds the token and logs in. Payload: Settings.
+	// Done: Inventory.
+	Open Kind = 1 + iota
+	// List reads the open token's objects anew. No payload. Done: Inventory.
+	List
+	// Slots lists a module's slots with what can be seen without a login.
+	// Payload: Settings, of which only Module is read. Done: SlotList.
+	Slots
+	// Sign signs a digest with a key of the open token. Payload: SignRequest.
+	// Done: the signature (PKCS#1: as long as the modulus; ECDSA: ASN.1 DER).
+	Sign
+	// Done answers a question with its result.
+	Done
+	// Failed answers a question with a Failure.
+	Failed
+)
+
+func (k Kind) String() string {
+	names := [...]string{Open: "open", List: "list", Slots: "slots", Sign: "sign", Done: "done", Failed: "failed"}
+	if int(k) < len(names) && names[k] != "" {
+		return names[k]
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+const (
+	// MaxFrame bounds what a frame may hold: a token with some hundreds of
+	// certificates fits, a corrupted length does not make anyone allocate.
+	MaxFrame = 4 << 20
+
+	lengthSize = 4
+	headSize   = 1 + 8 // kind and number, counted by the length
+)
+
+// ErrFrame means that the peer does not speak this protocol.
+var ErrFrame = errors.New("malformed frame")
+
+// Frame is one message. Payload is only valid until the next Read of the same
+// Reader.
+type Frame struct {
+	Kind    Kind
+	Number  uint64
+	Payload []byte
+}
+
+// appendFrame writes f behind b.
+func appendFrame(b []byte, f Frame) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(headSize+len(f.Payload)))
+	b = append(b, byte(f.Kind))
+	b = binary.BigEndian.AppendUint64(b, f.Number)
+	return append(b, f.Payload...)
+}
+
+// Reader reads frames. It is not safe for concurrent use.
+type Reader struct {
+	r   *bufio.Reader
+	buf []byte
+}
+
+// NewReader returns a Reader of r.
+func NewReader(r io.Reader) *Reader {
+	return &Reader{r: bufio.NewReaderSize(r, 16<<10)}
+}
+
+// Read returns the next frame. io.EOF means that the peer closed the
+// connection between two frames; ErrFrame that what it sent is no frame.
+func (r *Reader) Read() (Frame, error) {
+	var head [lengthSize + headSize]byte
+	if _, err := io.ReadFull(r.r, head[:]); err != nil {
+		return Frame{}, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n < headSize || n > MaxFrame {
+		return Frame{}, fmt.Errorf("%w: length %d", ErrFrame, n)
+	}
+	payload := int(n) - headSize
+	if cap(r.buf) < payload {
+		r.buf = make([]byte, payload)
+	}
+	f := Frame{
+		Kind:    Kind(head[lengthSize]),
+		Number:  binary.BigEndian.Uint64(head[lengthSize+1:]),
+		Payload: r.buf[:payload],
+	}
+	if _, err := io.ReadFull(r.r, f.Payload); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return Frame{}, err
+	}
+	return f, nil
+}

@@ -1,0 +1,225 @@
+package wire
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+)
+
+// Settings tell the signer which token to open. They hold no secret.
+type Settings struct {
+	Module string `json:"module"` // path of the PKCS#11 library
+
+	// Exactly one of them selects the token.
+	Label  string `json:"label,omitempty"`
+	Serial string `json:"serial,omitempty"`
+	Slot   *uint  `json:"slot,omitempty"`
+
+	PIN      string `json:"pin,omitempty"` // where the PIN is: file:PATH or credential:NAME
+	Sessions int    `json:"sessions"`      // signatures under way at once
+}
+
+// TokenInfo is what C_GetTokenInfo and C_GetInfo say (PKCS#11 v2.40 §5.4, §5.5).
+type TokenInfo struct {
+	Slot         uint   `json:"slot"`
+	Label        string `json:"label"`
+	Serial       string `json:"serial"`
+	Manufacturer string `json:"manufacturer"`
+	Model        string `json:"model"`
+	Library      string `json:"library"` // description and version of the module
+	Sessions     int    `json:"sessions"`
+}
+
+// KeyID names a key: the SHA-256 of its public key's SubjectPublicKeyInfo. It
+// stays the same when the token's handles change and on every token that holds
+// the key.
+type KeyID [sha256.Size]byte
+
+// KeyIDOf returns the KeyID of a public key in PKIX DER.
+func KeyIDOf(spki []byte) KeyID { return sha256.Sum256(spki) }
+
+// Key is a private key that the token holds.
+type Key struct {
+	ID     []byte `json:"id,omitempty"`    // CKA_ID
+	Label  string `json:"label,omitempty"` // CKA_LABEL
+	Type   string `json:"type"`            // "RSA-2048", "P-256", or what it is instead
+	Public []byte `json:"public,omitempty"`
+	Reason string `json:"reason,omitempty"` // why it cannot sign; empty: it can
+}
+
+// Certificate is an X.509 certificate that the token holds.
+type Certificate struct {
+	ID    []byte `json:"id,omitempty"`
+	Label string `json:"label,omitempty"`
+	DER   []byte `json:"der"`
+}
+
+// Inventory is what one token holds.
+type Inventory struct {
+	Token        TokenInfo     `json:"token"`
+	Keys         []Key         `json:"keys"`
+	Certificates []Certificate `json:"certificates"`
+}
+
+// SlotList is what a module shows without a login: an Inventory for each slot
+// with a token. Private keys are mostly hidden there (CKA_PRIVATE).
+type SlotList struct {
+	Slots []Inventory `json:"slots"`
+}
+
+// Scheme is a signature scheme.
+type Scheme uint8
+
+// The schemes that TLS 1.2 and 1.3 need of a server (RFC 8446 §4.2.3).
+const (
+	PKCS1v15 Scheme = 1 + iota // RSASSA-PKCS1-v1_5
+	PSS                        // RSASSA-PSS, salt as long as the hash, MGF1 with the same hash
+	ECDSA
+)
+
+func (s Scheme) String() string {
+	switch s {
+	case PKCS1v15:
+		return "rsa-pkcs1"
+	case PSS:
+		return "rsa-pss"
+	case ECDSA:
+		return "ecdsa"
+	}
+	return fmt.Sprintf("scheme %d", uint8(s))
+}
+
+// SignRequest asks for a signature over Digest, which is as long as Hash says.
+//
+//	key     32 bytes
+//	scheme  1 byte
+//	hash    1 byte: 4, 5 or 6 for SHA-256, SHA-384, SHA-512 (TLS HashAlgorithm, RFC 5246 §7.4.1.4.1)
+//	digest  the rest
+type SignRequest struct {
+	Key    KeyID
+	Scheme Scheme
+	Hash   crypto.Hash
+	Digest []byte
+}
+
+const signRequestHead = len(KeyID{}) + 2
+
+var hashNumbers = map[crypto.Hash]byte{crypto.SHA256: 4, crypto.SHA384: 5, crypto.SHA512: 6}
+
+func hashByNumber(n byte) (crypto.Hash, bool) {
+	for h, number := range hashNumbers {
+		if number == n {
+			return h, true
+		}
+	}
+	return 0, false
+}
+
+// Append writes the request behind b. It refuses hashes that the protocol does
+// not carry and digests of another length than their hash.
+func (r SignRequest) Append(b []byte) ([]byte, error) {
+	number, ok := hashNumbers[r.Hash]
+	if !ok {
+		return nil, fmt.Errorf("hash %s cannot be signed here (SHA-256, SHA-384 and SHA-512 can)", r.Hash)
+	}
+	if len(r.Digest) != r.Hash.Size() {
+		return nil, fmt.Errorf("digest has %d bytes, %s has %d", len(r.Digest), r.Hash, r.Hash.Size())
+	}
+	b = append(b, r.Key[:]...)
+	b = append(b, byte(r.Scheme), number)
+	return append(b, r.Digest...), nil
+}
+
+// ParseSignRequest reads what Append wrote. Digest points into b.
+func ParseSignRequest(b []byte) (SignRequest, error) {
+	var r SignRequest
+	if len(b) < signRequestHead {
+		return r, fmt.Errorf("%w: sign request of %d bytes", ErrFrame, len(b))
+	}
+	copy(r.Key[:], b)
+	r.Scheme = Scheme(b[len(r.Key)])
+	if r.Scheme < PKCS1v15 || r.Scheme > ECDSA {
+		return r, fmt.Errorf("%w: %s", ErrFrame, r.Scheme)
+	}
+	var ok bool
+	if r.Hash, ok = hashByNumber(b[len(r.Key)+1]); !ok {
+		return r, fmt.Errorf("%w: hash %d", ErrFrame, b[len(r.Key)+1])
+	}
+	r.Digest = b[signRequestHead:]
+	if len(r.Digest) != r.Hash.Size() {
+		return r, fmt.Errorf("%w: digest of %d bytes for %s", ErrFrame, len(r.Digest), r.Hash)
+	}
+	return r, nil
+}
+
+// Class says what a failure means for the token, and so what to do about it.
+type Class uint8
+
+const (
+	// Setup: the module, the token or its settings are not what was configured.
+	Setup Class = 1 + iota
+	// PIN: the login was refused. Never tried again: tokens lock themselves.
+	PIN
+	// Session: the sessions or the login are gone; a new signer process has new ones.
+	Session
+	// Device: the token does not work or is not there.
+	Device
+	// Request: this question cannot be answered; the token is well.
+	Request
+)
+
+func (c Class) String() string {
+	names := [...]string{Setup: "setup", PIN: "pin", Session: "session", Device: "device", Request: "request"}
+	if int(c) < len(names) && names[c] != "" {
+		return names[c]
+	}
+	return fmt.Sprintf("class %d", uint8(c))
+}
+
+// Failure is why a question has no answer.
+//
+//	class   1 byte
+//	code    8 bytes: the CK_RV, or 0 where the cause is no PKCS#11 call
+//	cause   2 bytes of length, text
+//	hint    the rest, text
+type Failure struct {
+	Class Class
+	Code  uint64
+	Cause string
+	Hint  string
+}
+
+func (f *Failure) Error() string { return f.Cause }
+
+const failureHead = 1 + 8 + 2
+
+// Append writes the failure behind b. Texts are cut at 4096 bytes.
+func (f *Failure) Append(b []byte) []byte {
+	const most = 4096
+	cause := f.Cause[:min(len(f.Cause), most)]
+	hint := f.Hint[:min(len(f.Hint), most)]
+	b = append(b, byte(f.Class))
+	b = binary.BigEndian.AppendUint64(b, f.Code)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(cause)))
+	b = append(b, cause...)
+	return append(b, hint...)
+}
+
+// ParseFailure reads what Append wrote.
+func ParseFailure(b []byte) (*Failure, error) {
+	if len(b) < failureHead {
+		return nil, fmt.Errorf("%w: failure of %d bytes", ErrFrame, len(b))
+	}
+	f := &Failure{Class: Class(b[0]), Code: binary.BigEndian.Uint64(b[1:])}
+	if f.Class < Setup || f.Class > Request {
+		return nil, fmt.Errorf("%w: %s", ErrFrame, f.Class)
+	}
+	n := int(binary.BigEndian.Uint16(b[9:]))
+	if len(b) < failureHead+n {
+		return nil, fmt.Errorf("%w: failure of %d bytes with a cause of %d", ErrFrame, len(b), n)
+	}
+	f.Cause = string(b[failureHead : failureHead+n])
+	f.Hint = string(b[failureHead+n:])
+	return f, nil
+}
