@@ -1,0 +1,40 @@
+package configs
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// finish gives a valid configuration the form that its users rely on: absolute
+// paths and canonical hosts.
+func (c *Config) finish(dir string) {
+	c.Dir = dir
+	for i := range c.HSM.Tokens {
+		t := &c.HSM.Tokens[i]
+		// Without a slash it is the dynamic linker that looks for a module.
+		if strings.Contains(t.Module, "/") {
+			t.Module = within(dir, t.Module)
+		}
+		if t.PIN.Kind == PINFile {
+			t.PIN.Reference = within(dir, t.PIN.Reference)
+		}
+	}
+	for _, s := range c.Sites {
+		for i, host := range s.Hosts {
+			s.Hosts[i], _ = canonicalHost(host)
+		}
+		for i, certificate := range s.Certificates {
+			if certificate.Chain != "" {
+				s.Certificates[i].Chain = within(dir, certificate.Chain)
+			}
+		}
+	}
+}
+
+// within resolves a path that may be relative to dir.
+func within(dir, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}

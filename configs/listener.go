@@ -1,0 +1,89 @@
+package configs
+
+import (
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+func (l Listener) validate(p place) {
+	checkListenAddress(p.key("address"), l.Address)
+	oneOf(p.key("policy"), l.Policy, PolicyIntermediate, PolicyModern)
+	between(p.key("limits").key("header"), l.Limits.Header, 4<<10, 1<<20)
+	between(p.key("limits").key("connections"), l.Limits.Connections, 1, 1_000_000)
+}
+
+func (a Admin) validate(p place) {
+	if a.Enabled() {
+		checkListenAddress(p.key("address"), a.Address)
+	}
+}
+
+func (l Log) validate(p place) {
+	oneOf(p.key("level"), l.Level, "debug", "info", "warn", "error")
+	oneOf(p.key("format"), l.Format, "json", "text")
+}
+
+// systemdPrefix begins the address of a socket that systemd passes.
+const systemdPrefix = "systemd:"
+
+// socketSyntax is what systemd takes as a FileDescriptorName, less what needs
+// quoting.
+var socketSyntax = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$`)
+
+func checkListenAddress(p place, address string) {
+	if address == "" {
+		required(p)
+		return
+	}
+	if name, ok := strings.CutPrefix(address, systemdPrefix); ok {
+		if !socketSyntax.MatchString(name) {
+			p.say(quote(name)+" is not the name of a socket", "the FileDescriptorName= of a systemd socket unit")
+		}
+		return
+	}
+	if _, ok := listenAddress(address); !ok {
+		p.say(quote(address)+" is not an address to listen on",
+			`":443", "192.0.2.1:443", "[2001:db8::1]:443", or "systemd:NAME" for a socket passed by systemd`)
+	}
+}
+
+// listenAddress takes apart what is not a name of systemd's. No host stands for
+// all addresses, as in [net.Listen]. A host name is not taken: what it
+// resolves to may change.
+func listenAddress(address string) (netip.AddrPort, bool) {
+	host, portText, err := net.SplitHostPort(address)
+	port, ok := parsePort(portText)
+	if err != nil || !ok {
+		return netip.AddrPort{}, false
+	}
+	if host == "" {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), port), true
+	}
+	addr, err := netip.ParseAddr(host)
+	return netip.AddrPortFrom(addr.Unmap(), port), err == nil
+}
+
+// boundAddress is the same for two addresses that can't be bound both, and empty
+// for one that can always be. An unspecified IPv4 address is one of them: Go
+// listens on IPv6 too then.
+func boundAddress(address string) string {
+	if strings.HasPrefix(address, systemdPrefix) {
+		return address
+	}
+	at, ok := listenAddress(address)
+	switch {
+	case !ok || at.Port() == 0:
+		return ""
+	case at.Addr().IsUnspecified():
+		return ":" + strconv.Itoa(int(at.Port()))
+	}
+	return at.String()
+}
+
+func parsePort(text string) (uint16, bool) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return uint16(port), err == nil && decimal.MatchString(text)
+}

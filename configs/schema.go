@@ -1,0 +1,158 @@
+package configs
+
+import "net/netip"
+
+// Every key of the file is a field below: the tag `mapstructure` names the
+// key, and `default` its value where the file leaves it out. There is no other
+// place for either. reference.yaml and README.md are tested against them.
+
+// Config is a whole configuration, as one file and the environment give it.
+type Config struct {
+	HSM       HSM        `mapstructure:"hsm"`
+	Listeners []Listener `mapstructure:"listeners"`
+	Sites     []Site     `mapstructure:"sites"`
+	Pools     []Pool     `mapstructure:"pools"`
+	Admin     Admin      `mapstructure:"admin"`
+	Log       Log        `mapstructure:"log"`
+
+	// ShutdownTimeout is how long requests under way may take to finish once
+	// the service has been told to stop.
+	ShutdownTimeout Duration `mapstructure:"shutdown_timeout" default:"30s"`
+
+	// Dir is the absolute folder of the file. It is no key: relative paths
+	// of the file have been resolved against it.
+	Dir string `mapstructure:"-"`
+}
+
+// HSM lists the tokens that keys may live on.
+type HSM struct {
+	Tokens []Token `mapstructure:"tokens"`
+}
+
+// Token is one PKCS#11 token, served by a signer process of its own. Exactly
+// one of Token, Serial and Slot identifies it within its module.
+type Token struct {
+	// Name is what logs, metrics and errors call the token.
+	Name string `mapstructure:"name"`
+	// Module is the vendor's PKCS#11 library: an absolute path, or a bare
+	// file name that the dynamic linker searches for.
+	Module string `mapstructure:"module"`
+
+	Token  string `mapstructure:"token"`  // CKA label of the token; empty: not by label
+	Serial string `mapstructure:"serial"` // serial number; empty: not by serial number
+	Slot   *uint  `mapstructure:"slot"`   // slot ID, where 0 is a valid one; nil: not by slot
+
+	// PIN is where the signer process finds the user PIN.
+	PIN PINSource `mapstructure:"pin"`
+	// Sessions bounds the signatures under way at once.
+	Sessions int `mapstructure:"sessions" default:"16"`
+	// SignTimeout is how long a signature is waited for.
+	SignTimeout Duration `mapstructure:"sign_timeout" default:"5s"`
+	// Environment is added to the signer process's environment, for the
+	// vendor's library. Names keep their case; values may be empty.
+	Environment map[string]string `mapstructure:"environment"`
+}
+
+// Listener is one address that clients connect to.
+type Listener struct {
+	// Address is `host:port` with an empty host or an IP address, where port
+	// 0 takes any free one, or `systemd:NAME` for a socket passed by systemd.
+	Address string `mapstructure:"address"`
+	// Policy is PolicyIntermediate or PolicyModern.
+	Policy string `mapstructure:"policy" default:"intermediate"`
+	// TrustedProxies are the peers whose Forwarded and X-Forwarded-* fields
+	// are believed; none by default, and never everybody.
+	TrustedProxies []netip.Prefix   `mapstructure:"trusted_proxies"`
+	Timeouts       ListenerTimeouts `mapstructure:"timeouts"`
+	Limits         Limits           `mapstructure:"limits"`
+}
+
+// The TLS policies, after Mozilla's of the same names.
+const (
+	PolicyIntermediate = "intermediate" // TLS 1.2 and 1.3
+	PolicyModern       = "modern"       // TLS 1.3 only
+)
+
+// ListenerTimeouts bound what a client may keep waiting.
+type ListenerTimeouts struct {
+	Handshake Duration `mapstructure:"handshake" default:"10s"` // the whole TLS handshake
+	Header    Duration `mapstructure:"header" default:"10s"`    // a request's head, from its first byte
+	Read      Duration `mapstructure:"read" default:"30s"`      // a request's body without progress
+	Write     Duration `mapstructure:"write" default:"30s"`     // an answer without progress
+	Idle      Duration `mapstructure:"idle" default:"60s"`      // a connection without a request
+	Tunnel    Duration `mapstructure:"tunnel" default:"1h"`     // a WebSocket without traffic
+}
+
+// Limits bound what clients of a listener may use.
+type Limits struct {
+	Header      Size `mapstructure:"header" default:"64KiB"`      // a request's head
+	Connections int  `mapstructure:"connections" default:"10000"` // open at once
+}
+
+// Site is a set of names that are served with the same certificates and routes.
+type Site struct {
+	Name string `mapstructure:"name"`
+	// Hosts are lower-case exact names, wildcards (`*.example.org`, for one
+	// label), or IP addresses in canonical form for clients that send no
+	// name. No host belongs to two sites.
+	Hosts        []string      `mapstructure:"hosts"`
+	Certificates []Certificate `mapstructure:"certificates"`
+	Routes       []Route       `mapstructure:"routes"`
+}
+
+// Certificate is a key on a token and the chain that goes with it.
+type Certificate struct {
+	// Key is an RFC 7512 URI that matches one private key. It holds no PIN.
+	Key string `mapstructure:"key"`
+	// Chain is a PEM file, leaf first; empty: the chain is on the token.
+	Chain string `mapstructure:"chain"`
+}
+
+// Route sends the requests below a path to a pool. The longest path wins.
+type Route struct {
+	Path string `mapstructure:"path" default:"/"`
+	Pool string `mapstructure:"pool"` // the name of one of Config.Pools
+}
+
+// Pool is a set of backends that can stand in for one another.
+type Pool struct {
+	Name string `mapstructure:"name"`
+	// Balance is how a backend is picked: BalanceRoundRobin.
+	Balance  string       `mapstructure:"balance" default:"round-robin"`
+	Backends []Backend    `mapstructure:"backends"`
+	Timeouts PoolTimeouts `mapstructure:"timeouts"`
+}
+
+// BalanceRoundRobin picks the backends in turn.
+const BalanceRoundRobin = "round-robin"
+
+// PoolTimeouts bound what a backend may keep waiting.
+type PoolTimeouts struct {
+	Connect  Duration `mapstructure:"connect" default:"3s"`   // a new connection
+	Response Duration `mapstructure:"response" default:"60s"` // the head of an answer
+	Idle     Duration `mapstructure:"idle" default:"90s"`     // a kept connection without a request
+}
+
+// Backend is one server behind Sallyport.
+type Backend struct {
+	Address string `mapstructure:"address"` // `host:port`
+}
+
+// Admin is the listener for metrics and health. It has no authentication.
+type Admin struct {
+	// Address is like that of a Listener, or AdminOff.
+	Address string `mapstructure:"address" default:"127.0.0.1:9180"`
+}
+
+// AdminOff, as its address, turns the admin listener off.
+const AdminOff = "off"
+
+// Enabled tells whether there is an admin listener.
+func (a Admin) Enabled() bool { return a.Address != AdminOff }
+
+// Log is what is logged, and how.
+type Log struct {
+	Level  string `mapstructure:"level" default:"info"`  // debug, info, warn or error
+	Format string `mapstructure:"format" default:"json"` // json or text
+	Access bool   `mapstructure:"access" default:"true"` // a line for each request
+}

@@ -1,0 +1,50 @@
+package configs
+
+import "strings"
+
+func (s Site) validate(p place) {
+	checkName(p.key("name"), s.Name)
+
+	hosts := p.key("hosts")
+	some(hosts, s.Hosts, "host")
+	for i, host := range s.Hosts {
+		if _, err := canonicalHost(host); err != nil {
+			hosts.item(i).refuse(err)
+		}
+	}
+
+	certificates := p.key("certificates")
+	some(certificates, s.Certificates, "certificate")
+	each(certificates, s.Certificates, Certificate.validate)
+
+	routes := p.key("routes")
+	some(routes, s.Routes, "route")
+	each(routes, s.Routes, Route.validate)
+	distinct(routes, s.Routes, "path", func(r Route) string { return r.Path })
+}
+
+func (r Route) validate(p place) {
+	if r.Pool == "" {
+		required(p.key("pool"))
+	}
+	at := p.key("path")
+	switch {
+	case !strings.HasPrefix(r.Path, "/"):
+		at.say(quote(r.Path)+" does not begin with a slash", "")
+	case strings.ContainsAny(r.Path, "?#"):
+		at.say(quote(r.Path)+" is more than a path", "routes do not look at queries and fragments")
+	case strings.ContainsFunc(r.Path, notInURI):
+		at.say(quote(r.Path)+" holds characters that no request's path has", "write them as %20 and so on")
+	case hasDotSegment(r.Path):
+		at.say(quote(r.Path)+` has a segment "." or ".."`, "write the path that is meant")
+	}
+}
+
+func hasDotSegment(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}

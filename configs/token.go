@@ -1,0 +1,81 @@
+package configs
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// PKCS#11 keeps a token's label and serial number in fields of these sizes.
+const (
+	maxLabel  = 32
+	maxSerial = 16
+)
+
+func (t Token) validate(p place) {
+	checkName(p.key("name"), t.Name)
+	if t.Module == "" {
+		required(p.key("module"))
+	}
+	t.validateIdentity(p)
+	if t.PIN.IsZero() {
+		p.key("pin").say("is required", "file:PATH or credential:NAME")
+	}
+	between(p.key("sessions"), t.Sessions, 1, 1024)
+}
+
+// validateIdentity wants exactly one way of finding the token.
+func (t Token) validateIdentity(p place) {
+	var given []string
+	for key, set := range map[string]bool{"token": t.Token != "", "serial": t.Serial != "", "slot": t.Slot != nil} {
+		if p.key(key).isMuted() {
+			return
+		}
+		if set {
+			given = append(given, key)
+		}
+	}
+	const hint = "give one of token (its label), serial and slot"
+	switch {
+	case len(given) == 0:
+		p.say("nothing says which token of the module it is", hint)
+	case len(given) > 1:
+		p.say("more than one key says which token of the module it is", hint)
+	case len(t.Token) > maxLabel:
+		p.key("token").say("no token's label is longer than 32 bytes", "")
+	case len(t.Serial) > maxSerial:
+		p.key("serial").say("no token's serial number is longer than 16 bytes", "")
+	}
+}
+
+// uriPIN finds a PIN in a key's URI, also in one that is badly written.
+var uriPIN = regexp.MustCompile(`(?i)\bpin[-_ ]?(value|source)?\s*=|pin[-_ ]?value|pin[-_ ]?source`)
+
+func (c Certificate) validate(p place) {
+	at := p.key("key")
+	decoded, err := url.PathUnescape(c.Key)
+	switch {
+	case c.Key == "":
+		required(at)
+	case uriPIN.MatchString(c.Key) || uriPIN.MatchString(decoded):
+		at.say("holds a PIN or names the source of one (not shown)", "say where the PIN is by the token's pin, and change a PIN that has been in a configuration")
+	case !strings.HasPrefix(c.Key, "pkcs11:"):
+		at.say("is not the URI of a key on a token", `an RFC 7512 URI, such as "pkcs11:token=edge;object=www"`)
+	case err != nil || strings.ContainsFunc(c.Key, notInURI):
+		at.say("is not a URI", "write spaces and other special characters as %20 and so on")
+	}
+}
+
+func notInURI(r rune) bool { return r <= ' ' || r >= 0x7f }
+
+// tokenOf is the label of the token that a key's URI names, if it names one.
+func tokenOf(uri string) (label string, ok bool) {
+	path, _, _ := strings.Cut(strings.TrimPrefix(uri, "pkcs11:"), "?")
+	for attribute := range strings.SplitSeq(path, ";") {
+		if value, found := strings.CutPrefix(attribute, "token="); found {
+			label, err := url.PathUnescape(value)
+			return label, err == nil
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,233 @@
+package configs_test
+
+import "testing"
+
+func TestParse_WhatMakesNoSense(t *testing.T) {
+	for _, test := range nonsense {
+		t.Run(test.name, test.run)
+	}
+}
+
+// nonsense fits the schema and can't be meant.
+var nonsense = []badInput{
+	{
+		name: "token without identity",
+		old:  "      token: edge label\n", new: "",
+		want: []string{
+			"3 hsm.tokens[0]: nothing says which token of the module it is",
+		},
+	},
+	{
+		name: "token identified twice",
+		old:  "token: edge label", new: "token: edge label\n      slot: 0",
+		want: []string{
+			"3 hsm.tokens[0]: more than one key says which token of the module it is",
+		},
+	},
+	{
+		name: "long label",
+		old:  "token: edge label", new: "token: a label that is longer than a token can have",
+		want: []string{
+			"5 hsm.tokens[0].token: no token's label is longer than 32 bytes",
+			"13 sites[0].certificates[0].key: names a token that hsm.tokens does not have",
+		},
+	},
+	{
+		name: "token name",
+		old:  "- name: edge", new: "- name: Edge",
+		want: []string{
+			`3 hsm.tokens[0].name: "Edge" is not a name`,
+		},
+	},
+	{
+		name: "tokens of one name",
+		old:  "listeners:", new: "    - {name: edge, module: m, token: b, pin: credential:b}\nlisteners:",
+		want: []string{
+			`7 hsm.tokens[1].name: "edge" is already the name of hsm.tokens[0]`,
+		},
+	},
+	{
+		name: "nothing of a token",
+		old:  "listeners:", new: "    - {}\nlisteners:",
+		want: []string{
+			"7 hsm.tokens[1]: nothing says which token of the module it is",
+			"7 hsm.tokens[1].module: is required",
+			"7 hsm.tokens[1].name: is required",
+			"7 hsm.tokens[1].pin: is required",
+		},
+	},
+	{
+		name: "environment",
+		old:  "pin:", new: "environment: {A: 1, B-C: x}\n      pin:",
+		want: []string{
+			"6 hsm.tokens[0].environment: a key is not the name of a variable",
+			"6 hsm.tokens[0].environment.A: expected text, found a number",
+		},
+	},
+	{
+		name: "listen addresses",
+		old:  `  - address: ":443"`, new: "  - address: localhost:443\n  - address: \":https\"\n  - address: systemd:a b\n  - address: 443\n  - {}",
+		want: []string{
+			`8 listeners[0].address: "localhost:443" is not an address to listen on`,
+			`9 listeners[1].address: ":https" is not an address to listen on`,
+			`10 listeners[2].address: "a b" is not the name of a socket`,
+			"11 listeners[3].address: expected text, found a number",
+			"12 listeners[4].address: is required",
+		},
+	},
+	{
+		name: "same listen address",
+		old:  `  - address: ":443"`, new: "  - address: \":443\"\n  - address: 0.0.0.0:443\n  - address: 127.0.0.1:9180",
+		want: []string{
+			`0 admin.address: "127.0.0.1:9180" is already the address of listeners[2]`,
+			`9 listeners[1].address: "0.0.0.0:443" is already the address of listeners[0]`,
+		},
+	},
+	{
+		name: "policy",
+		old:  `":443"`, new: "\":443\"\n    policy: moderm",
+		want: []string{
+			`9 listeners[0].policy: unknown value "moderm"`,
+		},
+	},
+	{
+		name: "trusted proxies",
+		old:  `":443"`, new: "\":443\"\n    trusted_proxies: [0.0.0.0/0, \"::/0\", 10.0.0.1/8, proxy, \"::ffff:10.0.0.0/104\"]",
+		want: []string{
+			`9 listeners[0].trusted_proxies[0]: "0.0.0.0/0" trusts everybody`,
+			`9 listeners[0].trusted_proxies[1]: "::/0" trusts everybody`,
+			`9 listeners[0].trusted_proxies[2]: "10.0.0.1/8" has bits behind its prefix`,
+			`9 listeners[0].trusted_proxies[3]: "proxy" is not a network`,
+			`9 listeners[0].trusted_proxies[4]: "::ffff:10.0.0.0/104" is an IPv4 network in IPv6 form`,
+		},
+	},
+	{
+		name: "hosts",
+		old:  "[www.example.org]", new: `[a.example.org., "a.test:443", "[::1]", "*", "a.*.test", "w*.test", münchen.test, a_b..c, 10.0.0.300, "fe80::1%eth0", a b]`,
+		want: []string{
+			`11 sites[0].hosts[0]: "a.example.org." ends with a dot`,
+			`11 sites[0].hosts[10]: "a b" is not a host`,
+			`11 sites[0].hosts[1]: "a.test:443" has a port or brackets`,
+			`11 sites[0].hosts[2]: "[::1]" has a port or brackets`,
+			`11 sites[0].hosts[3]: "*" has a wildcard where none can be`,
+			`11 sites[0].hosts[4]: "a.*.test" has a wildcard where none can be`,
+			`11 sites[0].hosts[5]: "w*.test" has a wildcard where none can be`,
+			`11 sites[0].hosts[6]: "münchen.test" is not in ASCII`,
+			`11 sites[0].hosts[7]: "a_b..c" is not a host`,
+			`11 sites[0].hosts[8]: "10.0.0.300" is not a host`,
+			`11 sites[0].hosts[9]: "fe80::1%eth0" has a zone`,
+		},
+	},
+	{
+		name: "host twice",
+		old:  "[www.example.org]", new: "[www.example.org, WWW.example.org]",
+		want: []string{
+			`11 sites[0].hosts[1]: "www.example.org" is given twice, first as sites[0].hosts[0]`,
+		},
+	},
+	{
+		name: "shared host",
+		old:  "pools:", new: "  - {name: b, hosts: [www.example.org], certificates: [{key: 'pkcs11:object=b'}], routes: [{pool: web}]}\npools:",
+		want: []string{
+			`16 sites[1].hosts[0]: sites "www" and "b" share the host "www.example.org" (sites[0].hosts[0])`,
+		},
+	},
+	{
+		name: "empty site",
+		old:  "pools:", new: "  - {}\npools:",
+		want: []string{
+			"16 sites[1].certificates: at least one certificate is required",
+			"16 sites[1].hosts: at least one host is required",
+			"16 sites[1].name: is required",
+			"16 sites[1].routes: at least one route is required",
+		},
+	},
+	{
+		name: "routes",
+		old:  "- pool: web", new: "- pool: wbe\n      - path: api\n      - {path: \"/a?b\", pool: x}\n      - {path: /../x, pool: web}\n      - {path: \"/a b\", pool: web}",
+		want: []string{
+			`15 sites[0].routes[0].pool: no pool named "wbe"`,
+			`16 sites[0].routes[1].path: "api" does not begin with a slash`,
+			"16 sites[0].routes[1].pool: is required",
+			`17 sites[0].routes[2].path: "/a?b" is more than a path`,
+			`17 sites[0].routes[2].pool: no pool named "x"`,
+			`18 sites[0].routes[3].path: "/../x" has a segment "." or ".."`,
+			`19 sites[0].routes[4].path: "/a b" holds characters that no request's path has`,
+		},
+	},
+	{
+		name: "same route",
+		old:  "- pool: web", new: "- pool: web\n      - {path: /, pool: web}",
+		want: []string{
+			`16 sites[0].routes[1].path: "/" is already the path of sites[0].routes[0]`,
+		},
+	},
+	{
+		name: "unknown pool unless pools are unreadable",
+		old:  "- name: web", new: "- name: 5",
+		want: []string{
+			"17 pools[0].name: expected text, found a number",
+		},
+	},
+	{
+		name: "unreadable label says nothing of keys",
+		old:  "token: edge label", new: "token: [x]",
+		want: []string{
+			"5 hsm.tokens[0].token: expected text, found a list",
+		},
+	},
+	{
+		name: "variable for a setting that the file spoils",
+		new:  valid + "admin: ~\n", environ: []string{"SALLYPORT_ADMIN_ADDRESS="},
+		want: []string{
+			"0 SALLYPORT_ADMIN_ADDRESS: is set and empty",
+			"20 admin: has no value",
+		},
+	},
+	{
+		name: "key of another token",
+		old:  "token=edge%20label", new: "token=prod",
+		want: []string{
+			"13 sites[0].certificates[0].key: names a token that hsm.tokens does not have",
+		},
+	},
+	{
+		name: "no URI",
+		old:  "pkcs11:token=edge%20label;object=www", new: "www.key",
+		want: []string{
+			"13 sites[0].certificates[0].key: is not the URI of a key on a token",
+		},
+	},
+	{
+		name: "bad URI",
+		old:  "pkcs11:token=edge%20label;object=www", new: "\"pkcs11:object=a b%zz\"",
+		want: []string{
+			"13 sites[0].certificates[0].key: is not a URI",
+		},
+	},
+	{
+		name: "backends",
+		old:  "- address: 10.0.0.1:8080", new: "- address: http://10.0.0.1\n      - address: 10.0.0.1\n      - address: :80\n      - address: a:0\n      - address: A:80\n      - address: a:80",
+		want: []string{
+			`19 pools[0].backends[0].address: "http://10.0.0.1" is a URL`,
+			`20 pools[0].backends[1].address: "10.0.0.1" is not an address`,
+			`21 pools[0].backends[2].address: ":80" is not an address`,
+			`22 pools[0].backends[3].address: "a:0" is not an address`,
+			`24 pools[0].backends[5].address: "a:80" is already the address of pools[0].backends[4]`,
+		},
+	},
+	{
+		name: "balance",
+		old:  "- name: web", new: "- name: web\n    balance: random",
+		want: []string{
+			`18 pools[0].balance: unknown value "random"`,
+		},
+	},
+	{
+		name: "admin",
+		old:  "hsm:\n", new: "admin: {address: Off}\nhsm:\n",
+		want: []string{
+			`1 admin.address: "Off" is not an address to listen on`,
+		},
+	},
+}
