@@ -1,0 +1,44 @@
+package pool
+
+import (
+	"time"
+)
+
+const (
+	firstPause = time.Second
+	maxPause   = 10 * time.Second
+)
+
+// backend is one address and what is known of it. All fields are guarded by
+// the pool's mutex.
+type backend struct {
+	address string
+	state   state
+
+	// epoch counts the changes of state. What a try learnt speaks for the
+	// state it began in: a long answer that began before its backend went
+	// away must not bring it back, and ten tries that fail together are one
+	// failure.
+	epoch int
+
+	pause   time.Duration // the present pause before jitter; 0 when up
+	until   time.Time     // when the present pause ends
+	probing bool          // a probe is under way
+
+	inFlight int
+	failures int
+}
+
+// usable reports whether b takes requests before those that are passed over.
+func (b *backend) usable(now time.Time) bool {
+	return b.state == up || b.probeDue(now)
+}
+
+func (b *backend) probeDue(now time.Time) bool {
+	return b.state == down && !b.probing && !now.Before(b.until)
+}
+
+// nextPause is the pause after one more failure.
+func (b *backend) nextPause() time.Duration {
+	return min(max(b.pause*2, firstPause), maxPause)
+}

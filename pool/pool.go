@@ -1,0 +1,223 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options are what a pool takes beside its name and addresses. The zero value
+// is usable: nothing is logged and metrics are registered nowhere.
+type Options struct {
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // may be shared by several pools
+
+	now    func() time.Time                  // a test's clock
+	jitter func(time.Duration) time.Duration // a test's dice
+}
+
+// Pool is a list of backends that take turns. It is safe for concurrent use.
+type Pool struct {
+	name    string
+	log     *slog.Logger
+	metrics *metrics
+	now     func() time.Time
+	jitter  func(time.Duration) time.Duration
+
+	mu       sync.Mutex
+	backends []*backend // the slice is fixed, what it points to is guarded
+	next     int        // whose turn it is
+}
+
+// New returns a pool over addresses, each "host:port" and different from the
+// others; at least one is needed.
+func New(name string, addresses []string, o Options) (*Pool, error) {
+	if name == "" {
+		return nil, errors.New("pool: a pool needs a name")
+	}
+	if len(addresses) == 0 {
+		return nil, fmt.Errorf("pool %s: no backends", name)
+	}
+	p := &Pool{name: name, log: o.Log, now: o.now, jitter: o.jitter}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.jitter == nil {
+		p.jitter = spread
+	}
+	for _, a := range addresses {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil || host == "" || port == "" {
+			return nil, fmt.Errorf("pool %s: backend %q is not host:port", name, a)
+		}
+		if p.find(a) != nil {
+			return nil, fmt.Errorf("pool %s: backend %s is listed twice", name, a)
+		}
+		p.backends = append(p.backends, &backend{address: a})
+	}
+	var err error
+	if p.metrics, err = newMetrics(o.Metrics); err != nil {
+		return nil, fmt.Errorf("pool %s: %w", name, err)
+	}
+	for _, b := range p.backends {
+		p.metrics.start(p.name, b)
+	}
+	return p, nil
+}
+
+// spread is d give or take a fifth, so that several pools or nodes do not probe
+// a backend in step.
+func spread(d time.Duration) time.Duration {
+	return d*4/5 + rand.N(d*2/5)
+}
+
+// Pick chooses a backend for one try of a request, never one in tried: the next
+// usable one in turn, or else the next of those that are passed over. ok is
+// false when every backend has been tried.
+//
+// release must be called exactly once, when the try is over; later calls do
+// nothing. nil says the backend answered; context.Canceled that nothing was
+// learnt of it; any other error that it failed, and a *net.OpError of a dial
+// among them that it could not be reached.
+func (p *Pool) Pick(tried []string) (address string, release func(err error), ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.choose(tried)
+	if b == nil {
+		return "", nil, false
+	}
+	probe := b.probeDue(p.now())
+	if probe {
+		b.probing = true
+	}
+	b.inFlight++
+	p.metrics.inFlight(p.name, b)
+	epoch := b.epoch
+	var once sync.Once
+	return b.address, func(err error) {
+		once.Do(func() { p.release(b, epoch, probe, err) })
+	}, true
+}
+
+// choose returns the next backend in turn, or nil. The caller holds mu.
+func (p *Pool) choose(tried []string) *backend {
+	now := p.now()
+	spare := -1
+	for i := range p.backends {
+		at := (p.next + i) % len(p.backends)
+		b := p.backends[at]
+		if slices.Contains(tried, b.address) {
+			continue
+		}
+		if b.usable(now) {
+			p.next = at + 1
+			return b
+		}
+		if spare < 0 {
+			spare = at
+		}
+	}
+	if spare < 0 {
+		return nil
+	}
+	p.next = spare + 1
+	return p.backends[spare]
+}
+
+// Reached says that a connection to address has just been made. It brings the
+// backend back without waiting for the end of the answer, which may be hours
+// away for a tunnel.
+func (p *Pool) Reached(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := p.find(address); b != nil && b.state == down {
+		p.change(b, up, nil)
+	}
+}
+
+func (p *Pool) release(b *backend, epoch int, probe bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b.inFlight--
+	p.metrics.inFlight(p.name, b)
+	learnt := b.epoch == epoch
+	if probe && learnt {
+		b.probing = false
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+	case err == nil:
+		if learnt && b.state == down {
+			p.change(b, up, nil)
+		}
+	default:
+		b.failures++
+		p.metrics.failed(p.name, b)
+		if learnt && unreachable(err) {
+			p.fail(b, err)
+		}
+	}
+}
+
+// fail takes b out, or starts its next pause when the last one was over. A try
+// that was forced within a pause, all others being down, does not lengthen it.
+// The caller holds mu.
+func (p *Pool) fail(b *backend, err error) {
+	if b.state == down && p.now().Before(b.until) {
+		return
+	}
+	b.pause = b.nextPause()
+	b.until = p.now().Add(min(p.jitter(b.pause), maxPause))
+	if b.state == up {
+		p.change(b, down, err)
+	}
+}
+
+// change is the only place where a state changes. The caller holds mu.
+func (p *Pool) change(b *backend, to state, cause error) {
+	from := b.state
+	if !from.mayBecome(to) {
+		p.log.Error("backend state change refused", "pool", p.name, "backend", b.address, "from", from.String(), "to", to.String())
+		return
+	}
+	b.state = to
+	b.epoch++
+	b.probing = false
+	attrs := []any{"pool", p.name, "backend", b.address, "from", from.String(), "to", to.String()}
+	level := slog.LevelInfo
+	if to == up {
+		b.pause, b.until = 0, time.Time{}
+	} else {
+		level = slog.LevelWarn
+		attrs = append(attrs, "error", cause)
+	}
+	p.metrics.state(p.name, b)
+	p.log.Log(context.Background(), level, "backend state changed", attrs...)
+}
+
+// find returns the backend with this address or nil.
+func (p *Pool) find(address string) *backend {
+	for _, b := range p.backends {
+		if b.address == address {
+			return b
+		}
+	}
+	return nil
+}
+
+// unreachable reports whether err says that no connection could be made.
+func unreachable(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}

@@ -1,0 +1,169 @@
+package proxy
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// CertificateSource gives a site its certificates.
+type CertificateSource interface {
+	// Certificate answers a handshake. Exactly one of the results is nil. The
+	// certificate's PrivateKey may take its time to sign; it should give up
+	// when hello.Context() ends, which it does at the handshake timeout.
+	Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
+}
+
+// Balancer chooses backends. It is called from many goroutines at once.
+type Balancer interface {
+	// Pick chooses a backend for one try of a request, never one in tried. ok
+	// is false when none is left. release must be called exactly once, when
+	// the try is over: the answer's body ended or the try failed. Its err is
+	// nil for a backend that did its part (also when the client went away),
+	// context.Canceled when the client went away before a backend was
+	// reached, and otherwise says that the backend could not be reached (a
+	// *net.OpError of a dial), was too slow or broke its answer.
+	Pick(tried []string) (address string, release func(err error), ok bool)
+}
+
+// reacher is a Balancer that also wants to know at once when a connection to a
+// backend was made; the release may come hours later.
+type reacher interface {
+	Reached(address string)
+}
+
+// Config is everything a Server serves. Durations and sizes that are zero get
+// the defaults named beside them.
+type Config struct {
+	Listeners       []Listener
+	Sites           []Site
+	ShutdownTimeout time.Duration         // 30s
+	Log             *slog.Logger          // nil: off
+	AccessLog       *slog.Logger          // nil: off
+	Metrics         prometheus.Registerer // nil: kept nowhere
+}
+
+// Listener is an open socket and how connections from it are treated.
+type Listener struct {
+	Name           string         // its address, for logs and metrics
+	Listener       net.Listener   // TCP, already open; the server closes it
+	Policy         Policy         // TLS versions and suites
+	TrustedProxies []netip.Prefix // peers whose forwarding fields are believed
+	Timeouts       Timeouts
+	MaxHeaderBytes int // 64 KiB
+	MaxConnections int // 10000; further ones wait in the kernel's queue
+}
+
+// Timeouts bound the waits on a client.
+type Timeouts struct {
+	Handshake time.Duration // 10s, the whole TLS handshake
+	Header    time.Duration // 10s, the whole head of an HTTP/1.1 request
+	Read      time.Duration // 30s without progress of a request's body
+	Write     time.Duration // 30s without progress of an answer; not the wait for a backend
+	Idle      time.Duration // 75s between requests
+	Tunnel    time.Duration // 1h without a byte in a tunnel, or from a backend within an answer
+}
+
+// Site is a group of names that share certificates and routes. A connection
+// belongs to the site of its SNI for as long as it lives.
+type Site struct {
+	Name         string   // for logs and metrics
+	Hosts        []string // "www.example.org", "*.example.org" (one label), "192.0.2.1"
+	Certificates CertificateSource
+	Routes       []Route
+}
+
+// Route sends the paths under Path to a pool. "/api" is /api and /api/x, never
+// /apix; "/api/" is /api/ and /api/x. The longest that matches wins.
+type Route struct {
+	Path string
+	Pool *Pool
+}
+
+// Pool is a group of backends. Routes that share a *Pool share its connections.
+type Pool struct {
+	Name            string
+	Balancer        Balancer
+	ConnectTimeout  time.Duration // 5s
+	ResponseTimeout time.Duration // 60s from the request's last byte to the answer's head
+	IdleTimeout     time.Duration // 60s that an unused connection is kept
+}
+
+// withDefaults fills the zero values and reports every problem at once.
+func (c Config) withDefaults() (Config, error) {
+	var problems []error
+	problem := func(format string, a ...any) { problems = append(problems, fmt.Errorf(format, a...)) }
+
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	if len(c.Listeners) == 0 {
+		problem("no listeners")
+	}
+	listeners := make([]Listener, len(c.Listeners))
+	for i, l := range c.Listeners {
+		if l.Listener == nil {
+			problem("listener %q has no socket", l.Name)
+		} else if l.Name == "" {
+			l.Name = l.Listener.Addr().String()
+		}
+		if l.Policy.String() == "" {
+			problem("listener %q: unknown policy %d", l.Name, l.Policy)
+		}
+		l.MaxHeaderBytes = cmp.Or(l.MaxHeaderBytes, 64<<10)
+		l.MaxConnections = cmp.Or(l.MaxConnections, 10000)
+		if l.MaxConnections < 0 || l.MaxHeaderBytes < 0 {
+			problem("listener %q: a negative bound", l.Name)
+		}
+		l.Timeouts = l.Timeouts.withDefaults()
+		listeners[i] = l
+	}
+	c.Listeners = listeners
+	for _, s := range c.Sites {
+		if s.Certificates == nil {
+			problem("site %q has no certificates", s.Name)
+		}
+		if len(s.Hosts) == 0 {
+			problem("site %q has no hosts", s.Name)
+		}
+		for _, r := range s.Routes {
+			if !strings.HasPrefix(r.Path, "/") {
+				problem("site %q: route %q does not begin with a slash", s.Name, r.Path)
+			}
+			if r.Pool == nil || r.Pool.Balancer == nil {
+				problem("site %q: route %q has no pool", s.Name, r.Path)
+			}
+		}
+	}
+	return c, errors.Join(problems...)
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	return Timeouts{
+		Handshake: cmp.Or(t.Handshake, 10*time.Second),
+		Header:    cmp.Or(t.Header, 10*time.Second),
+		Read:      cmp.Or(t.Read, 30*time.Second),
+		Write:     cmp.Or(t.Write, 30*time.Second),
+		Idle:      cmp.Or(t.Idle, 75*time.Second),
+		Tunnel:    cmp.Or(t.Tunnel, time.Hour),
+	}
+}
+
+func (p Pool) withDefaults() Pool {
+	p.ConnectTimeout = cmp.Or(p.ConnectTimeout, 5*time.Second)
+	p.ResponseTimeout = cmp.Or(p.ResponseTimeout, time.Minute)
+	p.IdleTimeout = cmp.Or(p.IdleTimeout, time.Minute)
+	return p
+}

@@ -1,0 +1,335 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+const short = 100 * time.Millisecond
+
+func timeouts(edit func(*Timeouts)) func(*Config) {
+	return func(c *Config) { edit(&c.Listeners[0].Timeouts) }
+}
+
+func TestTimeout_Handshake(t *testing.T) {
+	pool, _ := poolOf(t)
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Handshake = short }))
+	c, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write([]byte{22, 3, 1}) // the beginning of a ClientHello
+	if n, err := c.Read(make([]byte, 1)); err == nil {
+		t.Errorf("read %d bytes", n)
+	}
+	f.log.until(t, "handshake failed")
+}
+
+func TestTimeout_SlowHead(t *testing.T) {
+	pool, _ := poolOf(t)
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Header = short }))
+	c := f.dial(www)
+	c.send("GET / HTTP/1.1\nHost: ")
+	if err := c.ended(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTimeout_Idle(t *testing.T) {
+	pool, _ := poolOf(t, backend(t, echo))
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Idle = short }))
+	c := f.dial(www)
+	c.send("GET / HTTP/1.1\nHost: " + www + "\n\n")
+	if res := c.answer(); res.StatusCode != 200 {
+		t.Fatal(res.StatusCode)
+	}
+	if err := c.ended(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTimeout_IdleHTTP2(t *testing.T) {
+	pool, _ := poolOf(t)
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Idle = short }))
+	h := f.dialHTTP2()
+	for {
+		fr, err := h.ReadFrame()
+		if err != nil {
+			t.Fatalf("no GOAWAY before %v", err)
+		}
+		if _, ok := fr.(*http2.GoAwayFrame); ok {
+			return
+		}
+	}
+}
+
+func TestTimeout_BodyWithoutProgressIs408(t *testing.T) {
+	pool, b := poolOf(t, backend(t, echo))
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Read = short }))
+	c := f.dial(www)
+	c.send("POST / HTTP/1.1\nHost: " + www + "\nContent-Length: 10\n\nhalf")
+	if res := c.answer(); res.StatusCode != 408 {
+		t.Errorf("got %d", res.StatusCode)
+	}
+	if err := c.ended(); err != nil {
+		t.Error(err)
+	}
+	if r := b.next(); r.err != nil {
+		t.Errorf("the backend was blamed: %v", r.err)
+	}
+	if line := f.access.next(t); line["outcome"].String() != errBodySlow.outcome {
+		t.Errorf("logged %v", line)
+	}
+}
+
+func TestTimeout_BodyWithoutProgressIs408HTTP2(t *testing.T) {
+	pool, b := poolOf(t, backend(t, echo))
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Read = short }))
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	res, err := f.client("h2").Post(base+"/", "text/plain", pr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != 408 {
+		t.Errorf("got %d", res.StatusCode)
+	}
+	if r := b.next(); r.err != nil {
+		t.Errorf("the backend was blamed: %v", r.err)
+	}
+}
+
+// TestTimeout_SlowButSteadyBodyIsNot has a body that takes longer as a whole
+// than every timeout, and a backend that answers only when it is there.
+func TestTimeout_SlowButSteadyBodyIsNot(t *testing.T) {
+	pool, _ := poolOf(t, backend(t, func(w http.ResponseWriter, r *http.Request) {
+		p, _ := io.ReadAll(r.Body)
+		w.Write(p)
+	}))
+	pool.ResponseTimeout = 250 * time.Millisecond
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Read, t.Write = 400*time.Millisecond, 250*time.Millisecond }))
+	bothProtocols(t, func(t *testing.T, protocol string) {
+		pr, pw := io.Pipe()
+		go func() {
+			for range 12 {
+				time.Sleep(50 * time.Millisecond) // the body's pace, not a wait for a condition
+				pw.Write([]byte("x"))
+			}
+			pw.Close()
+		}()
+		res, err := f.client(protocol).Post(base+"/", "text/plain", pr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body := text(t, res); res.StatusCode != 200 || body != "xxxxxxxxxxxx" {
+			t.Errorf("%d %q", res.StatusCode, body)
+		}
+	})
+}
+
+func TestTimeout_LongPollIsNotCutByTheClientsTimeouts(t *testing.T) {
+	waits := make(chan struct{}, 1)
+	pool, _ := poolOf(t, backend(t, func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		waits <- struct{}{}
+		<-time.After(4 * short)
+		w.Write([]byte("news"))
+	}))
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Read, t.Write, t.Idle, t.Header = short, short, short, short }))
+	bothProtocols(t, func(t *testing.T, protocol string) {
+		res, err := f.client(protocol).Post(base+"/", "text/plain", bytes.NewReader(make([]byte, 10)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-waits
+		if body := text(t, res); body != "news" {
+			t.Errorf("%d %q", res.StatusCode, body)
+		}
+	})
+}
+
+func TestTimeout_SlowReaderIsCut(t *testing.T) {
+	pool, b := poolOf(t, backend(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, zeroes(64<<20)) }))
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Write = short }))
+	c := f.dial(www)
+	c.send("GET / HTTP/1.1\nHost: " + www + "\n\n") // and reads nothing
+	if r := b.next(); r.err != nil {
+		t.Errorf("the backend was blamed: %v", r.err)
+	}
+	if line := f.access.next(t); line["outcome"].String() != errReaderSlow.outcome {
+		t.Errorf("logged %v", line)
+	}
+}
+
+// dialHTTP2 opens a connection for HTTP/2 frames by hand.
+func (f *front) dialHTTP2() *http2.Framer {
+	f.t.Helper()
+	conf := f.tls(www)
+	conf.NextProtos = []string{"h2"}
+	c, err := tls.Dial("tcp", f.addr, conf)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	io.WriteString(c, http2.ClientPreface)
+	h := http2.NewFramer(c, bufio.NewReader(c))
+	if err := h.WriteSettings(); err != nil {
+		f.t.Fatal(err)
+	}
+	return h
+}
+
+func TestTimeout_StreamWithoutWindowIsCut(t *testing.T) {
+	pool, b := poolOf(t, backend(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, zeroes(64<<20)) }))
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Write = short }))
+	h := f.dialHTTP2()
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, kv := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", www}, {":path", "/"}} {
+		enc.WriteField(hpack.HeaderField{Name: kv[0], Value: kv[1]})
+	}
+	if err := h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		fr, err := h.ReadFrame()
+		if err != nil {
+			t.Fatalf("no reset before %v", err)
+		}
+		if _, ok := fr.(*http2.RSTStreamFrame); ok {
+			break
+		}
+	}
+	if r := b.next(); r.err != nil {
+		t.Errorf("the backend was blamed: %v", r.err)
+	}
+	if line := f.access.next(t); line["outcome"].String() != errReaderSlow.outcome {
+		t.Errorf("logged %v", line)
+	}
+}
+
+func TestTimeout_BackendSilentWithinAnAnswer(t *testing.T) {
+	pool, b := poolOf(t, rawBackend(t, func(c net.Conn) {
+		r := bufio.NewReader(c)
+		http.ReadRequest(r)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+		io.Copy(io.Discard, r)
+	}))
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Tunnel = short }))
+	res, err := f.client("h2").Get(base + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := io.ReadAll(res.Body); err == nil {
+		t.Errorf("a whole answer: %q", p)
+	}
+	res.Body.Close()
+	if r := b.next(); !errors.Is(r.err, errBackendSilent) {
+		t.Errorf("released with %v", r.err)
+	}
+}
+
+func TestTimeout_BackendThatDoesNotReadIs504(t *testing.T) {
+	hold := make(chan struct{})
+	pool, b := poolOf(t, rawBackend(t, func(net.Conn) { <-hold }))
+	defer close(hold)
+	pool.ResponseTimeout = short
+	f := serve(t, pool)
+	res, err := f.client("h1").Post(base+"/", "text/plain", io.NopCloser(zeroes(64<<20)))
+	if err == nil {
+		if res.Body.Close(); res.StatusCode != 504 {
+			t.Error(res.StatusCode)
+		}
+	} // else the client noticed the closed connection before the answer
+	if r := b.next(); r.err == nil {
+		t.Error("the backend was not blamed")
+	}
+	if line := f.access.next(t); line["status"].Int64() != 504 {
+		t.Errorf("logged %v", line)
+	}
+}
+
+func TestWatch_FiresOnlyBetweenBeginAndEnd(t *testing.T) {
+	fired := make(chan struct{}, 1)
+	w := newWatch(time.Millisecond, func() { fired <- struct{}{} })
+	for range 100 {
+		w.begin()
+		w.end()
+	}
+	w.begin()
+	await(t, "the watch", fired)
+	w.stop()
+	if !w.hasExpired() {
+		t.Error("it does not say so")
+	}
+}
+
+func TestAccept_AtMostSoManyConnections(t *testing.T) {
+	pool, _ := poolOf(t, backend(t, echo))
+	f := serve(t, pool, func(c *Config) { c.Listeners[0].MaxConnections = 2 })
+	ask := func(c *raw) {
+		c.send("GET / HTTP/1.1\nHost: " + www + "\n\n")
+		if res := c.answer(); res.StatusCode != 200 {
+			t.Error(res.StatusCode)
+		}
+	}
+	first, second := f.dial(www), f.dial(www)
+	ask(first)
+	ask(second)
+	third, err := net.Dial("tcp", f.addr) // the kernel takes it, nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	shaken := make(chan error, 1)
+	go func() { shaken <- tls.Client(third, f.tls(www)).Handshake() }()
+	ask(first)
+	select {
+	case err := <-shaken:
+		t.Errorf("the third was served beside two others: %v", err)
+	default:
+	}
+	second.Close()
+	if err := await(t, "the third's turn", shaken); err != nil {
+		t.Error(err)
+	}
+}
+
+// moody is a listener that fails a few times.
+type moody struct {
+	net.Listener
+	fails int
+}
+
+func (m *moody) Accept() (net.Conn, error) {
+	if m.fails > 0 {
+		m.fails--
+		return nil, errors.New("too many open files")
+	}
+	return m.Listener.Accept()
+}
+
+func TestAccept_PassingErrorsAreOutwaited(t *testing.T) {
+	pool, _ := poolOf(t, backend(t, echo))
+	f := serve(t, pool, func(c *Config) {
+		c.Listeners[0].Listener = &moody{c.Listeners[0].Listener, 3}
+	})
+	res, err := f.client("h1").Get(base + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	f.log.until(t, "connections cannot be accepted")
+}

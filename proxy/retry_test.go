@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestRetry_NextBackendGetsTheWholeRequest(t *testing.T) {
+	dead := refused(t)
+	pool, b := poolOf(t, dead, backend(t, echo))
+	f := serve(t, pool)
+	bothProtocols(t, func(t *testing.T, protocol string) {
+		const size = 1 << 20
+		res, err := f.client(protocol).Post(base+"/", "text/plain", io.NopCloser(zeroes(size)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body := text(t, res); res.StatusCode != 200 || len(body) != size {
+			t.Errorf("%d, %d bytes", res.StatusCode, len(body))
+		}
+		if r := b.next(); r.address != dead || !isDial(r.err) {
+			t.Errorf("first: %+v", r)
+		}
+		if r := b.next(); r.address == dead || r.err != nil {
+			t.Errorf("second: %+v", r)
+		}
+		if line := f.access.next(t); line["tries"].Int64() != 2 || line["status"].Int64() != 200 {
+			t.Errorf("logged %v", line)
+		}
+	})
+}
+
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+func TestRetry_NobodyReachedIs502(t *testing.T) {
+	pool, b := poolOf(t, refused(t), refused(t), refused(t))
+	f := serve(t, pool)
+	res, err := f.client("h2").Get(base + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := text(t, res); res.StatusCode != 502 || body != "502 Bad Gateway\n" {
+		t.Errorf("%d %q", res.StatusCode, body)
+	}
+	for range 3 {
+		if r := b.next(); !isDial(r.err) {
+			t.Errorf("released with %v", r.err)
+		}
+	}
+	if line := f.access.next(t); line["tries"].Int64() != 3 || line["outcome"].String() != errUnreachable.outcome {
+		t.Errorf("logged %v", line)
+	}
+}
+
+func TestRetry_NoBackendsIs502(t *testing.T) {
+	pool, _ := poolOf(t)
+	f := serve(t, pool)
+	res, err := f.client("h1").Get(base + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != 502 {
+		t.Error(res.StatusCode)
+	}
+}
+
+func TestRetry_NothingIsRepeatedOnceSent(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		var second atomic.Int64
+		pool, b := poolOf(t,
+			rawBackend(t, func(c net.Conn) { http.ReadRequest(bufio.NewReader(c)) }), // and closes
+			backend(t, func(http.ResponseWriter, *http.Request) { second.Add(1) }),
+		)
+		f := serve(t, pool)
+		r, _ := http.NewRequest(method, base+"/", nil)
+		if method == "POST" {
+			r.Body = io.NopCloser(strings.NewReader("pay once"))
+		}
+		res, err := f.client("h1").Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close(); res.StatusCode != 502 || second.Load() != 0 {
+			t.Errorf("%s: %d, second backend asked %d times", method, res.StatusCode, second.Load())
+		}
+		if r := b.next(); r.err == nil || isDial(r.err) {
+			t.Errorf("%s: released with %v", method, r.err)
+		}
+	}
+}
+
+func TestRetry_ConnectionThatDiedUnusedIsNoAnswer(t *testing.T) {
+	// The backend closes each connection after its answer without saying so.
+	pool, _ := poolOf(t, rawBackend(t, func(c net.Conn) {
+		http.ReadRequest(bufio.NewReader(c))
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	}))
+	f := serve(t, pool)
+	c := f.client("h1")
+	for range 10 {
+		res, err := c.Get(base + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close(); res.StatusCode != 200 {
+			t.Fatal(res.StatusCode)
+		}
+	}
+}
+
+// deaf returns an address whose connections never come about: its queue is full.
+func deaf(t testing.TB) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+	for range 16 {
+		c, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Skip("this kernel's queue does not fill")
+	return ""
+}
+
+func TestRetry_ConnectTimeoutsAre504(t *testing.T) {
+	pool, b := poolOf(t, deaf(t))
+	pool.ConnectTimeout = 50 * time.Millisecond
+	f := serve(t, pool)
+	res, err := f.client("h1").Get(base + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != 504 {
+		t.Error(res.StatusCode)
+	}
+	if r := b.next(); !isDial(r.err) {
+		t.Errorf("released with %v", r.err)
+	}
+	if line := f.access.next(t); line["outcome"].String() != errConnectSlow.outcome {
+		t.Errorf("logged %v", line)
+	}
+}
+
+func TestRetry_ClientGoneWhileDialingTeachesNothing(t *testing.T) {
+	pool, b := poolOf(t, deaf(t))
+	pool.ConnectTimeout = patience
+	f := serve(t, pool)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, _ := http.NewRequestWithContext(ctx, "GET", base+"/", nil)
+	done := make(chan struct{})
+	go func() { defer close(done); f.client("h2").Do(r) }()
+	for f.server.requests.count() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	await(t, "the client's end", done)
+	if r := b.next(); r.err != context.Canceled {
+		t.Errorf("released with %v", r.err)
+	}
+}
+
+func TestRetry_NoAnswerInTimeIs504(t *testing.T) {
+	hold := make(chan struct{})
+	var second atomic.Int64
+	pool, b := poolOf(t,
+		rawBackend(t, func(c net.Conn) { <-hold }),
+		backend(t, func(http.ResponseWriter, *http.Request) { second.Add(1) }),
+	)
+	defer close(hold)
+	pool.ResponseTimeout = 50 * time.Millisecond
+	f := serve(t, pool)
+	bothProtocols(t, func(t *testing.T, protocol string) {
+		res, err := f.client(protocol).Get(base + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close(); res.StatusCode != 504 || second.Load() != 0 {
+			t.Errorf("%d, second asked %d times", res.StatusCode, second.Load())
+		}
+		if r := b.next(); r.err == nil || isDial(r.err) {
+			t.Errorf("released with %v", r.err)
+		}
+	})
+}
+
+// reaching is a Balancer that wants to know at once.
+type reaching struct {
+	*backends
+	reached chan string
+}
+
+func (r reaching) Reached(address string) { r.reached <- address }
+
+func TestRetry_BalancerLearnsOfNewConnections(t *testing.T) {
+	b := reaching{newBackends(t, backend(t, echo)), make(chan string, 10)}
+	f := serve(t, &Pool{Name: "web", Balancer: b})
+	c := f.client("h1")
+	for range 3 {
+		res, err := c.Get(base + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		b.next()
+	}
+	if got := await(t, "the news", b.reached); got != b.addresses[0] || len(b.reached) != 0 {
+		t.Errorf("reached %s and %d more", got, len(b.reached))
+	}
+}

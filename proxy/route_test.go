@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"testing"
+)
+
+func TestRoute_LongestPrefixOnSegmentBoundaries(t *testing.T) {
+	for _, c := range []struct{ path, want string }{
+		{"/", "/"},
+		{"/x", "/"},
+		{"/api", "/api"},
+		{"/api/", "/api"},
+		{"/api/x", "/api"},
+		{"/apix", "/"},
+		{"/api/v2", "/api"},
+		{"/api/v2/", "/api/v2/"},
+		{"/api/v2/x", "/api/v2/"},
+		{"/api/v2x", "/api"},
+		{"/API", "/"},
+	} {
+		rs, err := newRoutes([]route{{path: "/"}, {path: "/api"}, {path: "/api/v2/"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rs.find(c.path); got == nil || got.path != c.want {
+			t.Errorf("%s: %v, want %s", c.path, got, c.want)
+		}
+	}
+	rs, _ := newRoutes([]route{{path: "/api/"}})
+	for _, path := range []string{"/", "/api", "/apix", "*"} {
+		if got := rs.find(path); got != nil {
+			t.Errorf("%s: %v, want none", path, got)
+		}
+	}
+	if _, err := newRoutes([]route{{path: "/a"}, {path: "/a"}}); err == nil {
+		t.Error("a doubled route was accepted")
+	}
+}
+
+func TestPath_DotSegmentsAreRefused(t *testing.T) {
+	for _, path := range []string{
+		"/..", "/.", "/a/..", "/a/../b", "/a/./b", "/a/%2e%2e/b", "/a/.%2E/b", "/%2e", "/a%2f..%2fb", "/a%2F%2e%2e",
+		`/a\..\b`, `/a%5c..%5cb`, "/a/..;x=1/b", "/a/..%3bx/b", "/a%00b", "/a#b", "/%zz", "/a\x7f",
+	} {
+		if _, err := decodePath(path); err == nil {
+			t.Errorf("%q was accepted", path)
+		}
+	}
+	for path, want := range map[string]string{
+		"/": "/", "/a.b": "/a.b", "/...": "/...", "/.well-known/x": "/.well-known/x", "/a..b/c": "/a..b/c",
+		"/%61pi": "/api", "/a%2fb": "/a/b", "/%252e%252e": "/%2e%2e", "/a//b": "/a//b",
+	} {
+		if got, err := decodePath(path); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", path, got, err, want)
+		}
+	}
+}
+
+func TestTarget_IsSplitAsItCame(t *testing.T) {
+	for _, c := range []struct {
+		target, path, query string
+		ask                 bool
+	}{
+		{"/a%2Fb?x=1;y", "/a%2Fb", "x=1;y", true},
+		{"/a?", "/a", "", true},
+		{"/a?b?c", "/a", "b?c", true},
+		{"//x/y", "//x/y", "", false},
+		{"https://www.example.org/a?b", "/a", "b", true},
+		{"https://www.example.org", "/", "", false},
+		{"https://www.example.org?b", "/", "b", true},
+		{"*", "*", "", false},
+	} {
+		path, query, ask := splitTarget(c.target)
+		if path != c.path || query != c.query || ask != c.ask {
+			t.Errorf("%q: %q %q %v", c.target, path, query, ask)
+		}
+	}
+}
+
+func TestAuthorityHost(t *testing.T) {
+	for authority, want := range map[string]string{
+		"a.b": "a.b", "a.b:1": "a.b", "a.b:": "a.b", "[::1]": "[::1]", "[::1]:443": "[::1]", "192.0.2.1:1": "192.0.2.1",
+	} {
+		if got, ok := authorityHost(authority); !ok || got != want {
+			t.Errorf("%q: %q %v", authority, got, ok)
+		}
+	}
+	for _, authority := range []string{"", ".", ":1", "a:b", "a:1:2", "::1", "[::1", "[a]", "[1.2.3.4]", "a b", "a/b", "a@b", "a%41", "a:123456"} {
+		if got, ok := authorityHost(authority); ok {
+			t.Errorf("%q: %q accepted", authority, got)
+		}
+	}
+}

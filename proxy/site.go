@@ -1,0 +1,149 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// site is a Site made ready.
+type site struct {
+	name    string
+	routes  *routes
+	configs [Modern + 1]*tls.Config // by policy
+}
+
+// siteTable finds a site by name. It does not change after newSiteTable.
+type siteTable struct {
+	exact     map[string]*site // by name or IP literal
+	wildcards map[string]*site // "*.example.org" by "example.org"
+	tickets   []*ticketKeys
+	refused   [Modern + 1]*tls.Config
+}
+
+func newSiteTable(sites []Site, route func(Site) (*routes, error)) (*siteTable, error) {
+	t := &siteTable{exact: map[string]*site{}, wildcards: map[string]*site{}}
+	for p := range t.refused {
+		t.refused[p] = Policy(p).refusal()
+	}
+	var problems []error
+	for _, cfg := range sites {
+		s := &site{name: cfg.Name}
+		var err error
+		if s.routes, err = route(cfg); err != nil {
+			problems = append(problems, fmt.Errorf("site %q: %w", cfg.Name, err))
+		}
+		for p := range s.configs {
+			c := Policy(p).config()
+			c.GetCertificate = cfg.Certificates.Certificate
+			s.configs[p] = c
+			t.tickets = append(t.tickets, newTicketKeys(c))
+		}
+		for _, host := range cfg.Hosts {
+			if err := t.add(host, s); err != nil {
+				problems = append(problems, fmt.Errorf("site %q: %w", cfg.Name, err))
+			}
+		}
+	}
+	return t, errors.Join(problems...)
+}
+
+func (t *siteTable) add(host string, s *site) error {
+	names, name := t.exact, normalHost(host)
+	if parent, ok := strings.CutPrefix(name, "*."); ok {
+		names, name = t.wildcards, parent
+	}
+	if name == "" || strings.Contains(name, "*") {
+		return fmt.Errorf("host %q is neither a name, a wildcard of one label nor an address", host)
+	}
+	if other, taken := names[name]; taken {
+		return fmt.Errorf("host %q is already served by site %q", host, other.name)
+	}
+	names[name] = s
+	return nil
+}
+
+// find returns the site that serves host: the exact name before the wildcard,
+// which stands for exactly one label. nil when none does.
+func (t *siteTable) find(host string) *site {
+	host = normalHost(host)
+	if s := t.exact[host]; s != nil {
+		return s
+	}
+	if label, parent, ok := strings.Cut(host, "."); ok && label != "" {
+		return t.wildcards[parent]
+	}
+	return nil
+}
+
+// bySNI returns the site a handshake asks for. A client that sends no name
+// gets the site that lists the address it connected to.
+func (t *siteTable) bySNI(hello *tls.ClientHelloInfo) *site {
+	if hello.ServerName != "" {
+		return t.find(hello.ServerName)
+	}
+	local, err := netip.ParseAddrPort(hello.Conn.LocalAddr().String())
+	if err != nil {
+		return nil
+	}
+	return t.exact[local.Addr().Unmap().WithZone("").String()]
+}
+
+// configFor is a listener's GetConfigForClient: it fixes the connection's site.
+func (t *siteTable) configFor(policy Policy) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		s := t.bySNI(hello)
+		if c, ok := hello.Conn.(*conn); ok {
+			c.site = s
+		}
+		if s == nil {
+			return t.refused[policy], nil
+		}
+		return s.configs[policy], nil
+	}
+}
+
+// normalHost brings a host into the one spelling that tables are keyed by:
+// lower case, no trailing dot, addresses without brackets in their shortest
+// form. It does not validate.
+func normalHost(host string) string {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if ip, err := netip.ParseAddr(bare); err == nil {
+		return ip.Unmap().WithZone("").String()
+	}
+	return host
+}
+
+// authorityHost returns the host of an authority, without its port. ok is false
+// for one that is empty or malformed (RFC 9110 §7.2, RFC 3986 §3.2).
+func authorityHost(authority string) (host string, ok bool) {
+	host = authority
+	if at := strings.LastIndexByte(authority, ':'); at >= 0 && !strings.HasSuffix(authority, "]") {
+		port := authority[at+1:]
+		if strings.Trim(port, "0123456789") != "" || len(port) > 5 {
+			return "", false
+		}
+		host = authority[:at]
+	}
+	if inner, bracketed := strings.CutPrefix(host, "["); bracketed {
+		inner, closed := strings.CutSuffix(inner, "]")
+		ip := net.ParseIP(inner)
+		return host, closed && ip != nil && strings.Contains(inner, ":")
+	}
+	if host == "" || host == "." {
+		return "", false
+	}
+	for _, c := range []byte(host) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-' || c == '.' || c == '_':
+		default:
+			return "", false
+		}
+	}
+	return host, true
+}
