@@ -28,6 +28,8 @@ type Error struct {
 	Err  error // one of the above, or a *wire.Failure
 	Text string
 	Hint string // may be empty
+
+	Setting string // the key of the token's settings that is to blame; may be empty
 }
 
 func (e *Error) Error() string { return e.Text }
@@ -49,7 +51,7 @@ func outward(err error) error {
 	if f.Class == wire.PIN {
 		cause = ErrPIN
 	}
-	return &Error{Err: cause, Text: f.Cause, Hint: f.Hint}
+	return &Error{Err: cause, Text: f.Cause, Hint: f.Hint, Setting: f.Setting}
 }
 
 // class is what err means for the token; an end of the process counts as the device's.

@@ -29,30 +29,31 @@ func TestToken_SaysWhatIsWrongWithItsSettings(t *testing.T) {
 	}
 	wrong := "77778888"
 	for name, c := range map[string]struct {
-		change func(*hsm.Config)
-		want   string
-		hint   string
+		change  func(*hsm.Config)
+		want    string
+		hint    string
+		setting string
 	}{
-		"no such module": {func(c *hsm.Config) { c.Settings.Module = "/nowhere/lib.so" }, "no such file", "vendor's PKCS#11 library"},
+		"no such module": {func(c *hsm.Config) { c.Settings.Module = "/nowhere/lib.so" }, "no such file", "vendor's PKCS#11 library", "module"},
 		"a module that is no library": {func(c *hsm.Config) { c.Settings.Module = write("text.so", "hello", 0o600) },
-			"is not a shared library", ".so"},
-		"a library that is no module": {func(c *hsm.Config) { c.Settings.Module = someLibrary(t) }, "lacks C_GetFunctionList", "vendor's"},
-		"a module by a bare name":     {func(c *hsm.Config) { c.Settings.Module = "libnowhere.so" }, "cannot be loaded", "whole path"},
-		"no such label":               {func(c *hsm.Config) { c.Settings.Label = "prod" }, `no token has the label "prod"; there is slot`, "token list"},
+			"is not a shared library", ".so", "module"},
+		"a library that is no module": {func(c *hsm.Config) { c.Settings.Module = someLibrary(t) }, "lacks C_GetFunctionList", "vendor's", "module"},
+		"a module by a bare name":     {func(c *hsm.Config) { c.Settings.Module = "libnowhere.so" }, "cannot be loaded", "whole path", "module"},
+		"no such label":               {func(c *hsm.Config) { c.Settings.Label = "prod" }, `no token has the label "prod"; there is slot`, "token list", "token"},
 		"no such serial": {func(c *hsm.Config) { c.Settings.Label, c.Settings.Serial = "", "0000" },
-			`no token has the serial "0000"`, "token list"},
+			`no token has the serial "0000"`, "token list", "serial"},
 		"no configuration of the library": {func(c *hsm.Config) { c.Environment = map[string]string{"SOFTHSM2_CONF": "/nowhere"} },
-			"", "environment"},
-		"no PIN file": {func(c *hsm.Config) { c.Settings.PIN = "file:/nowhere/pin" }, "no such file", ""},
+			"", "environment", "module"},
+		"no PIN file": {func(c *hsm.Config) { c.Settings.PIN = "file:/nowhere/pin" }, "no such file", "", "pin"},
 		"a PIN file for everyone": {func(c *hsm.Config) { c.Settings.PIN = "file:" + write("open.pin", s.PIN, 0o644) },
-			"open to every user (mode 0644)", "chmod o="},
-		"an empty PIN file":        {func(c *hsm.Config) { c.Settings.PIN = "file:" + write("empty.pin", "\n", 0o600) }, "is empty", ""},
-		"a PIN file of many lines": {func(c *hsm.Config) { c.Settings.PIN = "file:" + write("long.pin", "1\n2\n", 0o600) }, "more than one line", ""},
-		"a folder as PIN file":     {func(c *hsm.Config) { c.Settings.PIN = "file:" + s.Dir }, "not a regular file", ""},
+			"open to every user (mode 0644)", "chmod o=", "pin"},
+		"an empty PIN file":        {func(c *hsm.Config) { c.Settings.PIN = "file:" + write("empty.pin", "\n", 0o600) }, "is empty", "", "pin"},
+		"a PIN file of many lines": {func(c *hsm.Config) { c.Settings.PIN = "file:" + write("long.pin", "1\n2\n", 0o600) }, "more than one line", "", "pin"},
+		"a folder as PIN file":     {func(c *hsm.Config) { c.Settings.PIN = "file:" + s.Dir }, "not a regular file", "", "pin"},
 		"a credential outside systemd": {func(c *hsm.Config) { c.Settings.PIN = "credential:pin" },
-			"$CREDENTIALS_DIRECTORY is not set", "LoadCredential=pin"},
+			"$CREDENTIALS_DIRECTORY is not set", "LoadCredential=pin", "pin"},
 		"a wrong PIN": {func(c *hsm.Config) { c.Settings.PIN = "file:" + write("wrong.pin", wrong, 0o600) },
-			"refuses the PIN: pkcs11: 0xA0: CKR_PIN_INCORRECT", "will not be tried again"},
+			"refuses the PIN: pkcs11: 0xA0: CKR_PIN_INCORRECT", "will not be tried again", "pin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := configOf(s)
@@ -65,6 +66,9 @@ func TestToken_SaysWhatIsWrongWithItsSettings(t *testing.T) {
 			var e *hsm.Error
 			if !errors.As(err, &e) || !strings.Contains(e.Hint, c.hint) {
 				t.Errorf("hint %q, want %q", e.Hint, c.hint)
+			}
+			if e.Setting != c.setting {
+				t.Errorf("blames %q, want %q", e.Setting, c.setting)
 			}
 			for _, secret := range []string{s.PIN, wrong} {
 				if all := err.Error() + e.Hint + logs.String(); strings.Contains(all, secret) {

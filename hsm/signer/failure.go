@@ -19,6 +19,12 @@ func (f *failure) hint(format string, args ...any) *failure {
 	return f
 }
 
+// of names the setting that is to blame.
+func (f *failure) of(setting string) *failure {
+	f.Setting = setting
+	return f
+}
+
 // failed turns any error into the failure that the serving process gets. What
 // is no PKCS#11 error and was not built as a failure is the request's own.
 func failed(err error) *wire.Failure {

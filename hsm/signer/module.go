@@ -27,6 +27,7 @@ func loadModule(path string) (*module, error) {
 	}
 	if err := ctx.Initialize(); err != nil {
 		f := failed(fmt.Errorf("module %s does not initialise: %w", path, err))
+		f.Setting = "module"
 		f.Hint = "see the vendor's log; its library often needs a configuration file, named in the token's environment settings"
 		return nil, &failure{*f}
 	}
@@ -35,20 +36,20 @@ func loadModule(path string) (*module, error) {
 
 // whyNotLoaded finds the reason, which dlopen knows but miekg/pkcs11 does not pass on.
 func whyNotLoaded(path string) error {
-	notFound := setup("module %s cannot be loaded", path)
+	notFound := setup("module %s cannot be loaded", path).of("module")
 	if !strings.Contains(path, "/") {
 		return notFound.hint("a name without a folder is searched for by the dynamic linker; give the whole path")
 	}
 	if _, err := os.Stat(path); err != nil {
-		return setup("module: %v", err).hint("the path of the vendor's PKCS#11 library, such as /usr/lib/softhsm/libsofthsm2.so")
+		return setup("module: %v", err).of("module").hint("the path of the vendor's PKCS#11 library, such as /usr/lib/softhsm/libsofthsm2.so")
 	}
 	lib, err := elf.Open(path)
 	if err != nil {
-		return setup("module %s is not a shared library", path).hint("it must be the vendor's PKCS#11 library (a .so file)")
+		return setup("module %s is not a shared library", path).of("module").hint("it must be the vendor's PKCS#11 library (a .so file)")
 	}
 	defer lib.Close()
 	if want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[runtime.GOARCH]; want != 0 && lib.Machine != want {
-		return setup("module %s is built for %s, this machine is %s", path, lib.Machine, want)
+		return setup("module %s is built for %s, this machine is %s", path, lib.Machine, want).of("module")
 	}
 	symbols, _ := lib.DynamicSymbols()
 	for _, s := range symbols {
@@ -56,7 +57,7 @@ func whyNotLoaded(path string) error {
 			return notFound.hint("ldd %s shows which library it lacks", path)
 		}
 	}
-	return setup("module %s is not a PKCS#11 library: it lacks C_GetFunctionList", path).
+	return setup("module %s is not a PKCS#11 library: it lacks C_GetFunctionList", path).of("module").
 		hint("it must be the vendor's PKCS#11 library")
 }
 
@@ -111,22 +112,22 @@ func choose(all []token, s wire.Settings) (token, error) {
 	if len(match) == 1 {
 		return match[0], nil
 	}
-	wanted := fmt.Sprintf("the label %q", s.Label)
+	setting, wanted := "token", fmt.Sprintf("the label %q", s.Label)
 	switch {
 	case s.Slot != nil:
-		wanted = fmt.Sprintf("slot %d", *s.Slot)
+		setting, wanted = "slot", fmt.Sprintf("slot %d", *s.Slot)
 	case s.Serial != "":
-		wanted = fmt.Sprintf("the serial %q", s.Serial)
+		setting, wanted = "serial", fmt.Sprintf("the serial %q", s.Serial)
 	}
 	if len(match) > 1 {
-		return token{}, setup("%d tokens have %s: %s", len(match), wanted, list(match)).
+		return token{}, setup("%d tokens have %s: %s", len(match), wanted, list(match)).of(setting).
 			hint("select it by serial: or slot: instead")
 	}
 	if len(all) == 0 {
-		return token{}, setup("no token has %s: the module shows no initialised token at all", wanted).
+		return token{}, setup("no token has %s: the module shows no initialised token at all", wanted).of(setting).
 			hint("does the library find its configuration? It sees only the variables under the token's environment: setting")
 	}
-	return token{}, setup("no token has %s; there is %s", wanted, list(all)).
+	return token{}, setup("no token has %s; there is %s", wanted, list(all)).of(setting).
 		hint("`sallyport token list` shows all that can be selected")
 }
 

@@ -40,21 +40,21 @@ func readPIN(source string) (pin, error) {
 	case "credential":
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
 		if dir == "" {
-			return "", setup("$CREDENTIALS_DIRECTORY is not set, so there is no credential %q", name).
+			return "", pinSetup("$CREDENTIALS_DIRECTORY is not set, so there is no credential %q", name).
 				hint("credentials exist only in a systemd service with LoadCredential=%s:…", name)
 		}
 		if name != filepath.Base(name) {
-			return "", setup("credential %q is not a plain name", name)
+			return "", pinSetup("credential %q is not a plain name", name)
 		}
 		return readPINFile(filepath.Join(dir, name))
 	}
-	return "", setup("the PIN's source must begin with file: or credential:")
+	return "", pinSetup("the PIN's source must begin with file: or credential:")
 }
 
 func readPINFile(path string) (pin, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		e := setup("PIN file: %v", err)
+		e := pinSetup("PIN file: %v", err)
 		if errors.Is(err, fs.ErrPermission) {
 			return "", e.hint("the user that runs sallyport must be able to read it")
 		}
@@ -63,29 +63,31 @@ func readPINFile(path string) (pin, error) {
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return "", setup("PIN file: %v", err)
+		return "", pinSetup("PIN file: %v", err)
 	}
 	if !info.Mode().IsRegular() {
-		return "", setup("PIN file %s is not a regular file", path)
+		return "", pinSetup("PIN file %s is not a regular file", path)
 	}
 	if mode := info.Mode().Perm(); mode&0o007 != 0 {
-		return "", setup("PIN file %s is open to every user (mode %04o)", path, mode).hint("chmod o= %s", path)
+		return "", pinSetup("PIN file %s is open to every user (mode %04o)", path, mode).hint("chmod o= %s", path)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxPIN+1))
 	if err != nil {
-		return "", setup("PIN file %s: %v", path, err)
+		return "", pinSetup("PIN file %s: %v", path, err)
 	}
 	p := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
 	switch {
 	case len(b) > maxPIN:
-		return "", setup("PIN file %s is longer than %d bytes, so it holds something else", path, maxPIN)
+		return "", pinSetup("PIN file %s is longer than %d bytes, so it holds something else", path, maxPIN)
 	case p == "":
-		return "", setup("PIN file %s is empty", path)
+		return "", pinSetup("PIN file %s is empty", path)
 	case strings.ContainsAny(p, "\n\x00"):
-		return "", setup("PIN file %s has more than one line", path)
+		return "", pinSetup("PIN file %s has more than one line", path)
 	}
 	return pin(p), nil
 }
+
+func pinSetup(format string, args ...any) *failure { return setup(format, args...).of("pin") }
 
 // setup is a failure of what was configured.
 func setup(format string, args ...any) *failure {

@@ -73,7 +73,7 @@ func openTokenOf(s wire.Settings) (*openToken, error) {
 // mayLogin refuses to spend a token's last tries: a locked token needs its
 // security officer.
 func mayLogin(t token) error {
-	f := setup("token %q", t.Label)
+	f := setup("token %q", t.Label).of("pin")
 	f.Class = wire.PIN
 	switch {
 	case t.Flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
@@ -94,6 +94,7 @@ func loginFailure(t token, err error) error {
 	if !ok || f.Class != wire.PIN {
 		return fmt.Errorf("open token %q: %w", t.Label, err)
 	}
+	f.Setting = "pin"
 	f.Cause = fmt.Sprintf("token %q refuses the PIN: %v", t.Label, rv)
 	f.Hint = "it was tried once and will not be tried again; check the PIN before the token locks itself"
 	return &failure{*f}

@@ -179,47 +179,57 @@ func (c Class) String() string {
 
 // Failure is why a question has no answer.
 //
-//	class   1 byte
-//	code    8 bytes: the CK_RV, or 0 where the cause is no PKCS#11 call
-//	cause   2 bytes of length, text
-//	hint    the rest, text
+//	class    1 byte
+//	code     8 bytes: the CK_RV, or 0 where the cause is no PKCS#11 call
+//	setting, cause, hint: each 2 bytes of length, then the text
 type Failure struct {
-	Class Class
-	Code  uint64
-	Cause string
-	Hint  string
+	Class   Class
+	Code    uint64
+	Setting string // the setting of the token that is to blame, as the configuration calls it; may be empty
+	Cause   string
+	Hint    string
 }
 
 func (f *Failure) Error() string { return f.Cause }
 
-const failureHead = 1 + 8 + 2
+// maxText is where the texts of a Failure are cut.
+const maxText = 4096
 
-// Append writes the failure behind b. Texts are cut at 4096 bytes.
+// Append writes the failure behind b.
 func (f *Failure) Append(b []byte) []byte {
-	const most = 4096
-	cause := f.Cause[:min(len(f.Cause), most)]
-	hint := f.Hint[:min(len(f.Hint), most)]
 	b = append(b, byte(f.Class))
 	b = binary.BigEndian.AppendUint64(b, f.Code)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(cause)))
-	b = append(b, cause...)
-	return append(b, hint...)
+	for _, text := range []string{f.Setting, f.Cause, f.Hint} {
+		text = text[:min(len(text), maxText)]
+		b = binary.BigEndian.AppendUint16(b, uint16(len(text)))
+		b = append(b, text...)
+	}
+	return b
 }
 
 // ParseFailure reads what Append wrote.
 func ParseFailure(b []byte) (*Failure, error) {
-	if len(b) < failureHead {
-		return nil, fmt.Errorf("%w: failure of %d bytes", ErrFrame, len(b))
+	malformed := fmt.Errorf("%w: failure of %d bytes", ErrFrame, len(b))
+	if len(b) < 1+8 {
+		return nil, malformed
 	}
 	f := &Failure{Class: Class(b[0]), Code: binary.BigEndian.Uint64(b[1:])}
 	if f.Class < Setup || f.Class > Request {
 		return nil, fmt.Errorf("%w: %s", ErrFrame, f.Class)
 	}
-	n := int(binary.BigEndian.Uint16(b[9:]))
-	if len(b) < failureHead+n {
-		return nil, fmt.Errorf("%w: failure of %d bytes with a cause of %d", ErrFrame, len(b), n)
+	b = b[1+8:]
+	for _, text := range []*string{&f.Setting, &f.Cause, &f.Hint} {
+		if len(b) < 2 {
+			return nil, malformed
+		}
+		n := int(binary.BigEndian.Uint16(b))
+		if b = b[2:]; n > maxText || len(b) < n {
+			return nil, malformed
+		}
+		*text, b = string(b[:n]), b[n:]
 	}
-	f.Cause = string(b[failureHead : failureHead+n])
-	f.Hint = string(b[failureHead+n:])
+	if len(b) > 0 {
+		return nil, malformed
+	}
 	return f, nil
 }

@@ -144,7 +144,7 @@ func TestSignRequest_RefusesDigestsThatAreNone(t *testing.T) {
 }
 
 func TestFailure_RoundTripAndCut(t *testing.T) {
-	want := &Failure{Class: Device, Code: 0x30, Cause: "CKR_DEVICE_ERROR", Hint: "look at the device"}
+	want := &Failure{Class: Device, Code: 0x30, Setting: "module", Cause: "CKR_DEVICE_ERROR", Hint: "look at the device"}
 	got, err := ParseFailure(want.Append(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func FuzzParse(f *testing.F) {
 					t.Errorf("sign request %x came out as %x (%v)", fr.Payload, again, err)
 				}
 			}
-			if fl, err := ParseFailure(fr.Payload); err == nil && len(fr.Payload) < 4096 {
+			if fl, err := ParseFailure(fr.Payload); err == nil {
 				if again := fl.Append(nil); !bytes.Equal(again, fr.Payload) {
 					t.Errorf("failure %x came out as %x", fr.Payload, again)
 				}
