@@ -1,0 +1,18 @@
+// Command sallyport terminates TLS with private keys that live in a PKCS#11
+// token, and balances plain HTTP over the backends behind it.
+//
+// It is the one place that knows all four of configs, hsm, proxy and pool. A
+// file is a verb (serve.go, check.go, token.go, demo.go, signer.go,
+// version.go); what verbs share stands beside them:
+//
+//	run.go    the command line, errors and exit codes
+//	build.go  turns a configs.Config into tokens, certificates, sockets and pools,
+//	          gathering every problem by the path of its setting
+//	logs.go   the two logs
+//	ready.go  what /readyz says
+//
+// Serve owns the service's goroutines: one for each token's Run, one for the
+// admin listener and one for the proxy. They end in the opposite order of a
+// request's way: first the proxy, which lets requests under way finish and may
+// still need signatures for that, then the rest.
+package main

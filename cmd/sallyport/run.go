@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/configs"
+	"sallyport/hsm"
+)
+
+// Exit codes. Success and an ended demonstration are 0.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// defaultConfig is where the packaged service has its configuration.
+const defaultConfig = "/etc/sallyport/sallyport.yaml"
+
+// run is the whole command; it returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	var started bool // the command line was understood
+	root := &cobra.Command{
+		Use:   "sallyport",
+		Short: "TLS termination with private keys that live in an HSM",
+		Long: `Sallyport accepts HTTPS, has every private-key operation done inside a PKCS#11
+token, and balances plain HTTP over the backends behind it.
+
+Try it without an HSM: scripts/demo.sh
+Find your HSM's keys:  sallyport token list --module /path/of/vendor/library.so
+Check and run:         sallyport check && sallyport serve`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		PersistentPreRun:  func(*cobra.Command, []string) { started = true },
+	}
+	root.AddCommand(serveCommand(), checkCommand(), tokenCommand(), demoCommand(), signerCommand(), versionCommand())
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+
+	err := root.Execute()
+	switch {
+	case err == nil:
+		return 0
+	case !started:
+		report(stderr, err)
+		fmt.Fprintln(stderr, "hint: sallyport --help shows the commands, sallyport COMMAND --help its flags")
+		return exitUsage
+	}
+	report(stderr, err)
+	return exitFailure
+}
+
+// report prints an error as `error:` and `hint:` lines, each problem of a
+// configuration on its own.
+func report(w io.Writer, err error) {
+	var problems *configs.Problems
+	if !errors.As(err, &problems) {
+		fmt.Fprintf(w, "error: %v\n", err)
+		if hint := hintOf(err); hint != "" {
+			fmt.Fprintf(w, "hint: %s\n", hint)
+		}
+		return
+	}
+	for _, p := range problems.List {
+		where := problems.File
+		if p.Line > 0 {
+			where = fmt.Sprintf("%s:%d", where, p.Line)
+		}
+		fmt.Fprintf(w, "error: %s\n", strings.TrimPrefix(where+": "+p.String(), ": "))
+		if p.Hint != "" {
+			fmt.Fprintf(w, "hint: %s\n", p.Hint)
+		}
+	}
+}
+
+// hintOf returns what an error says can be done about it, or "".
+func hintOf(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	var e *hsm.Error
+	if errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
+
+// configFlag adds --config to a command.
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVarP(path, "config", "c", defaultConfig, "the configuration file")
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"sallyport/configs"
+	"sallyport/proxy"
+	"sallyport/proxy/admin"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Accept HTTPS and forward it",
+		Long: `Serve runs until it gets SIGTERM or SIGINT. It then stops accepting, lets the
+requests under way finish within shutdown_timeout, and exits with 0. A second
+signal ends it at once.
+
+The service log goes to standard error, the access log to standard output.`,
+		Example: "  sallyport serve --config /etc/sallyport/sallyport.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return serve(c.Context(), file, c.OutOrStdout(), c.ErrOrStderr())
+		},
+	}
+	configFlag(c, &file)
+	return c
+}
+
+func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
+	// Session keys and requests are in this process's memory.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("switch off core dumps: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	config, err := configs.Load(file)
+	if err != nil {
+		return err
+	}
+	log := serviceLog(config.Log, stderr)
+	s, err := build(ctx, config, file, log, true)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for _, w := range s.warnings {
+		log.Warn("configuration warning", "setting", w.Path, "warning", w.Message)
+	}
+	server, err := proxy.New(s.proxyConfig(accessLog(config.Log, stdout)))
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal is no longer caught
+		log.Info("stopping", "shutdown_timeout", config.ShutdownTimeout.String())
+		notify(log, daemon.SdNotifyStopping)
+	})
+	return s.run(ctx, server)
+}
+
+// run serves until ctx ends or a part fails, and returns when all parts have ended.
+func (s *service) run(ctx context.Context, server *proxy.Server) error {
+	// The admin listener tells of the drain, so it outlives the proxy.
+	adminCtx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAdmin()
+	parts, ctx := errgroup.WithContext(ctx)
+	if s.admin != nil {
+		a, err := admin.New(admin.Config{
+			Listener: s.admin, Gatherer: s.registry, Log: s.log,
+			Live: func() error { return nil },
+			Ready: func() error {
+				if ctx.Err() != nil {
+					return errors.New("stopping")
+				}
+				return s.ready()
+			},
+		})
+		if err != nil {
+			return err
+		}
+		parts.Go(func() error { return a.Run(adminCtx) })
+		s.log.Info("listening", "for", "admin", "address", s.admin.Addr().String())
+	}
+	parts.Go(func() error {
+		defer stopAdmin()
+		return server.Run(ctx)
+	})
+	for i, l := range s.listeners {
+		s.log.Info("listening", "for", "clients", "listener", s.config.Listeners[i].Address, "address", l.Addr().String(), "policy", s.config.Listeners[i].Policy)
+	}
+	s.log.Info("serving", "version", versionName(), "fips", fipsMode())
+	notify(s.log, daemon.SdNotifyReady)
+	err := parts.Wait()
+	s.log.Info("stopped")
+	return err
+}
+
+// notify tells systemd, when it asked to be told (sd_notify(3)).
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("systemd could not be told", "state", state, "error", err)
+	}
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// served is a sallyport serve that runs during a story.
+type served struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error
+}
+
+const patience = time.Minute // with the machine, not with the product
+
+func (w *world) serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: serve FILE [FLAG…]")
+	}
+	access, err := os.Create(ts.MkAbs("access.log"))
+	ts.Check(err)
+	service, err := os.Create(ts.MkAbs("serve.log"))
+	ts.Check(err)
+	path, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "sallyport"))
+	ts.Check(err)
+	s := &served{
+		cmd:   exec.Command(path, append([]string{"serve", "--config", ts.MkAbs(args[0])}, args[1:]...)...),
+		ended: make(chan struct{}),
+	}
+	s.cmd.Dir = w.dir
+	s.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir}
+	s.cmd.Stdout = access
+	pipe, err := s.cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(s.cmd.Start())
+	w.server = s
+	ready := make(chan struct{})
+	var once sync.Once
+	go func() {
+		defer close(s.ended)
+		defer access.Close()
+		defer service.Close()
+		lines := bufio.NewScanner(pipe)
+		for lines.Scan() {
+			fmt.Fprintln(service, lines.Text())
+			var line struct{ Msg, For, Address string }
+			if json.Unmarshal(lines.Bytes(), &line) != nil {
+				continue
+			}
+			switch {
+			case line.Msg == "listening" && line.For == "clients":
+				ts.Setenv("ADDR", line.Address)
+			case line.Msg == "listening" && line.For == "admin":
+				ts.Setenv("ADMIN", line.Address)
+			case line.Msg == "serving":
+				once.Do(func() { close(ready) })
+			}
+		}
+		s.err = s.cmd.Wait()
+	}()
+	ts.Defer(func() {
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+	})
+	select {
+	case <-ready:
+	case <-s.ended:
+		log, _ := os.ReadFile(ts.MkAbs("serve.log"))
+		ts.Fatalf("sallyport serve: %v\n%s", s.err, log)
+	case <-time.After(patience):
+		ts.Fatalf("sallyport serve does not serve after %s", patience)
+	}
+}
+
+func (w *world) stop(ts *testscript.TestScript, neg bool, _ []string) {
+	_ = w.server.cmd.Process.Signal(syscall.SIGTERM) // a story may have sent it already
+	select {
+	case <-w.server.ended:
+	case <-time.After(patience):
+		ts.Fatalf("sallyport serve does not stop")
+	}
+	if (w.server.err != nil) != neg {
+		ts.Fatalf("sallyport serve ended with %v", w.server.err)
+	}
+	if children := signersOf(w.server.cmd.Process.Pid); len(children) > 0 {
+		ts.Fatalf("signer processes %v are left", children)
+	}
+}
+
+func (w *world) signal(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	ts.Check(w.server.cmd.Process.Signal(signals[args[0]]))
+}
+
+// signersOf are the children of a process.
+func signersOf(pid int) []int {
+	var found []int
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		b, _ := os.ReadFile(list)
+		for _, field := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				found = append(found, child)
+			}
+		}
+	}
+	return found
+}
+
+func (w *world) signer(ts *testscript.TestScript) int {
+	found := signersOf(w.server.cmd.Process.Pid)
+	if len(found) != 1 {
+		ts.Fatalf("%d signer processes, want 1", len(found))
+	}
+	return found[0]
+}
+
+func (w *world) killSigner(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(syscall.Kill(w.signer(ts), syscall.SIGKILL))
+}
+
+// memory compares the serving process's peak memory with an earlier mark.
+func (w *world) memory(ts *testscript.TestScript, _ bool, args []string) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.server.cmd.Process.Pid))
+	ts.Check(err)
+	var peak int64
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			_, err := fmt.Sscan(value, &peak)
+			ts.Check(err)
+		}
+	}
+	switch args[0] {
+	case "mark":
+		w.peak = peak
+	case "flat":
+		const most = 32 << 10
+		ts.Logf("peak memory grew by %d KiB", peak-w.peak)
+		if w.peak == 0 || peak-w.peak > most {
+			ts.Fatalf("peak memory grew from %d KiB to %d KiB", w.peak, peak)
+		}
+	}
+}
+
+// separate shows that the serving process has neither the vendor's library nor
+// the PIN, and that the signer process has what it needs, is closed to its
+// peers, and knows nothing else.
+func (w *world) separate(ts *testscript.TestScript, _ bool, _ []string) {
+	serving, signer := w.server.cmd.Process.Pid, w.signer(ts)
+	read := func(pid int, name string) string {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+		ts.Check(err)
+		return string(b)
+	}
+	if !strings.Contains(read(signer, "maps"), "softhsm") {
+		ts.Fatalf("the signer process does not map the module: this test would see nothing")
+	}
+	if strings.Contains(read(serving, "maps"), "softhsm") {
+		ts.Fatalf("the serving process maps the module")
+	}
+	for _, pid := range []int{serving, signer} {
+		for _, name := range []string{"environ", "cmdline"} {
+			if strings.Contains(read(pid, name), w.token.PIN) {
+				ts.Fatalf("the PIN is in %s of process %d", name, pid)
+			}
+		}
+		if limits := read(pid, "limits"); !hasLimit(limits, "Max core file size", "0") {
+			ts.Fatalf("process %d may dump core:\n%s", pid, limits)
+		}
+	}
+	if !strings.Contains(read(signer, "environ"), "SOFTHSM2_CONF="+w.token.Environment["SOFTHSM2_CONF"]) {
+		ts.Fatalf("the signer process lacks the vendor's environment")
+	}
+	if strings.Contains(read(serving, "environ"), "SOFTHSM2_CONF") {
+		ts.Fatalf("the serving process has the vendor's environment")
+	}
+	if !strings.Contains(read(signer, "status"), "NoNewPrivs:\t1") {
+		ts.Fatalf("the signer process may gain privileges")
+	}
+	if n := memoryHolds(ts, serving, w.token.PIN); n > 0 {
+		ts.Fatalf("the PIN is in the serving process's memory, %d times", n)
+	}
+}
+
+// hasLimit says whether the soft limit of that name has the value.
+func hasLimit(limits, name, value string) bool {
+	for line := range strings.Lines(limits) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			return strings.Fields(rest)[0] == value
+		}
+	}
+	return false
+}
+
+// memoryHolds counts a text in all memory of a process that can be read.
+func memoryHolds(ts *testscript.TestScript, pid int, text string) int {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	ts.Check(err)
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	ts.Check(err)
+	defer mem.Close()
+	found, looked := 0, 0
+	buf := make([]byte, 1<<20)
+	for line := range strings.Lines(string(maps)) {
+		var from, to int64
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") {
+			continue
+		}
+		// Steps overlap, so that a text on the border is seen.
+		for at := from; at < to; at += int64(len(buf) - len(text)) {
+			n, _ := mem.ReadAt(buf[:min(int64(len(buf)), to-at)], at)
+			looked += n
+			found += strings.Count(string(buf[:n]), text)
+			if n < len(buf) {
+				break
+			}
+		}
+	}
+	if looked < 1<<20 {
+		ts.Fatalf("only %d bytes of memory could be read", looked)
+	}
+	return found
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"sallyport/hsm/hsmtest"
+)
+
+// The test binary is also the sallyport of the stories, and so its own signer
+// process.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"sallyport": func() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestStories runs testdata/script/*.txt, each on a SoftHSM token and real
+// backends of its own. Beside testscript's commands they have
+//
+//	serve FILE            start sallyport serve; sets $ADDR and $ADMIN; logs in serve.log, access.log
+//	stop [TIMEOUT]        SIGTERM, and the exit code must be 0
+//	signal SIG            send a signal to the serving process
+//	killsigner            SIGKILL the signer process
+//	p11 ARGS…             pkcs11-tool on the token, logged in
+//	issue KEY ID FILE [CHANGE]  a certificate for a key in the token: expired, client, foreign, future
+//	traffic start|stop [all]    requests on new connections all the time; stop reports failures
+//	websocket URL PROTO   echo through a WebSocket
+//	memory mark|flat      peak memory of the serving process: at most 32 MiB above the mark
+//	secrets FILE…         none of the files shows the PIN
+//	wait-for FILE TEXT    until the file has the text
+//
+// and curl, made to find the test's names. The backends are at $BACKEND1 and
+// $BACKEND2, and $DOWN is an address where nothing listens.
+func TestStories(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			w := newWorld(e.T().(testing.TB), e)
+			e.Values[worldKey{}] = w
+			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("no condition %q", name)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":      func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).serve(ts, neg, args) },
+			"stop":       func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).stop(ts, neg, args) },
+			"signal":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).signal(ts, neg, args) },
+			"killsigner": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).killSigner(ts, neg, args) },
+			"p11":        func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).p11(ts, neg, args) },
+			"issue":      func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).issue(ts, neg, args) },
+			"traffic":    func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).traffic(ts, neg, args) },
+			"websocket":  func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).webSocket(ts, neg, args) },
+			"memory":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).memory(ts, neg, args) },
+			"separate":   func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).separate(ts, neg, args) },
+			"secrets":    func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).secrets(ts, neg, args) },
+			"wait-for":   func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).waitFor(ts, neg, args) },
+			"curl":       func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).curl(ts, neg, args) },
+		},
+	})
+}
+
+type worldKey struct{}
+
+// world is what a story happens in.
+type world struct {
+	token    *hsmtest.SoftHSM
+	backends []*testBackend
+	dir      string
+
+	server *served
+	load   *load
+	peak   int64 // memory mark, in KiB
+}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+// newWorld gives the story a token, two backends, and a configuration
+// sallyport.yaml that serves both keys over both.
+func newWorld(t testing.TB, e *testscript.Env) *world {
+	w := &world{token: hsmtest.New(t), dir: e.WorkDir}
+	for _, name := range []string{"backend-1", "backend-2"} {
+		w.backends = append(w.backends, newTestBackend(t, name))
+	}
+	e.Setenv("BACKEND1", w.backends[0].address)
+	e.Setenv("BACKEND2", w.backends[1].address)
+	e.Setenv("DOWN", closedAddress(t))
+	e.Setenv("MODULE", w.token.Module)
+	e.Setenv("HSM", w.token.Dir)
+	e.Setenv("SOFTHSM2_CONF", "") // what is set here must not be what the signer sees
+	e.Setenv("CA", filepath.Join(w.token.Dir, "ca.pem"))
+	e.Setenv("HOME", e.WorkDir)
+	e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+os.Getenv("PATH"))
+
+	base := strings.NewReplacer(
+		"$MODULE", w.token.Module, "$HSM", w.token.Dir,
+		"$BACKEND1", w.backends[0].address, "$BACKEND2", w.backends[1].address,
+	).Replace(baseConfig)
+	if err := os.WriteFile(filepath.Join(e.WorkDir, "sallyport.yaml"), []byte(base), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+const baseConfig = `hsm:
+  tokens:
+    - name: edge
+      module: $MODULE
+      token: edge
+      pin: file:$HSM/edge.pin
+      environment: {SOFTHSM2_CONF: $HSM/softhsm2.conf}
+listeners:
+  - address: 127.0.0.1:0
+sites:
+  - name: ec
+    hosts: [ec.sallyport.test]
+    certificates: [{key: "pkcs11:token=edge;object=ec"}]
+    routes: [{path: /, pool: web}]
+  - name: rsa
+    hosts: [rsa.sallyport.test]
+    certificates: [{key: "pkcs11:token=edge;object=rsa", chain: $HSM/rsa.pem}]
+    routes: [{path: /, pool: web}]
+pools:
+  - name: web
+    backends: [{address: "$BACKEND1"}, {address: "$BACKEND2"}]
+admin:
+  address: 127.0.0.1:0
+`

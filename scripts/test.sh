@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Everything that CI runs:
+#
+#   scripts/test.sh           format, vet, staticcheck, all tests with the race
+#                             detector, each fuzzer for some thousand inputs, the demonstration
+#   FUZZ=10m scripts/test.sh  the same, with each fuzzer for ten minutes
+#
+# It installs what it needs from Debian's packages.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/install.sh
+
+need_go
+need gcc=gcc /usr/include/stdlib.h=libc6-dev softhsm2-util=softhsm2 pkcs11-tool=opensc openssl=openssl curl=curl
+step() { printf '\n== %s\n' "$*" >&2; }
+
+step format
+unformatted=$(gofmt -l .)
+[ -z "$unformatted" ] || { echo "gofmt these: $unformatted" >&2; exit 1; }
+for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+
+step vet
+go vet ./...
+
+step staticcheck
+go tool staticcheck ./...
+
+step modules
+go mod verify >/dev/null
+go mod tidy -diff
+
+step fuzz
+# Each fuzzer on its own: go test takes one at a time. Inputs are counted rather
+# than time, since a fuzzer that is stopped by the clock sometimes reports the
+# stop itself as a failure (golang.org/issue/75804).
+grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r package; do
+	grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$package"/*_test.go | sed 's/^func //' | while read -r fuzzer; do
+		go test -run '^$' -fuzz "^$fuzzer\$" -fuzztime "${FUZZ:-20000x}" -fuzzminimizetime 20x "$package"
+	done
+done
+
+step demonstration
+scripts/demo.sh --check
+
+step test
+go test -race -shuffle=on -timeout 10m ./...
