@@ -189,7 +189,7 @@ func (t *Token) set(to State, reason error, p *process) {
 	t.mu.Unlock()
 
 	level := slog.LevelInfo
-	if to == Down || to == Locked {
+	if to == Locked || to == Down && reason != errStopped {
 		level = slog.LevelError
 	}
 	attrs := []any{"from", from.String(), "to", to.String()}

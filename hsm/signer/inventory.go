@@ -1,6 +1,8 @@
 package signer
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -48,7 +50,13 @@ func (o *openToken) inventory() (wire.Inventory, keys, error) {
 		}
 		inv.Keys = append(inv.Keys, k)
 	}
+	slices.SortFunc(inv.Keys, byLabel)
 	return inv, found, nil
+}
+
+// byLabel orders keys, since a token lists them in any order.
+func byLabel(a, b wire.Key) int {
+	return cmp.Or(cmp.Compare(a.Label, b.Label), bytes.Compare(a.ID, b.ID))
 }
 
 // key describes the private key h; its signer is nil where it cannot sign.
@@ -141,9 +149,7 @@ func (m *module) visible(t token) (wire.Inventory, error) {
 			seen[k.Label+"\x00"+string(k.ID)] = k
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(seen)) {
-		inv.Keys = append(inv.Keys, seen[name])
-	}
+	inv.Keys = slices.SortedFunc(maps.Values(seen), byLabel)
 	return inv, nil
 }
 
