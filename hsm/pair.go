@@ -19,7 +19,7 @@ type Pair struct {
 	Key   *Key
 	Chain Chain
 
-	certificate tls.Certificate // without its PrivateKey
+	certificate tls.Certificate // its PrivateKey is not bound to a handshake
 }
 
 // Leaf returns the certificate of the key.
@@ -46,7 +46,7 @@ func Prove(ctx context.Context, k *Key, c Chain, now time.Time) (*Pair, error) {
 		return nil, err
 	}
 	p := &Pair{Key: k, Chain: c}
-	p.certificate = tls.Certificate{Leaf: leaf, SupportedSignatureAlgorithms: schemes}
+	p.certificate = tls.Certificate{Leaf: leaf, SupportedSignatureAlgorithms: schemes, PrivateKey: k}
 	for _, cert := range c {
 		p.certificate.Certificate = append(p.certificate.Certificate, cert.Raw)
 	}

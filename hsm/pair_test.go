@@ -83,13 +83,18 @@ func TestProve_RefusesWhatDoesNotBelongTogether(t *testing.T) {
 	}
 }
 
-func certificateFor(t *testing.T, c *hsm.Certificates) *tls.Certificate {
-	t.Helper()
-	got, err := c.Certificate(&tls.ClientHelloInfo{
-		ServerName: "ec.sallyport.test", SupportedVersions: []uint16{tls.VersionTLS13},
+// hello is a client's that takes RSA and ECDSA.
+func hello() *tls.ClientHelloInfo {
+	return &tls.ClientHelloInfo{
+		ServerName: "localhost", SupportedVersions: []uint16{tls.VersionTLS13},
 		SignatureSchemes: []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256},
 		SupportedCurves:  []tls.CurveID{tls.CurveP256},
-	})
+	}
+}
+
+func certificateFor(t *testing.T, c *hsm.Certificates) *tls.Certificate {
+	t.Helper()
+	got, err := c.Certificate(hello())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +119,11 @@ func TestCertificates_ECDSAFirstWhereTheClientTakesBoth(t *testing.T) {
 	}
 	if got := certificateFor(t, certs); got.Leaf.PublicKeyAlgorithm != x509.ECDSA {
 		t.Errorf("chose %s", got.Leaf.PublicKeyAlgorithm)
+	}
+	rsaOnly := hello()
+	rsaOnly.SignatureSchemes = []tls.SignatureScheme{tls.PSSWithSHA256}
+	if got, err := certs.Certificate(rsaOnly); err != nil || got.Leaf.PublicKeyAlgorithm != x509.RSA {
+		t.Errorf("for a client without ECDSA: chose %v, %v", got, err)
 	}
 	if err := certs.Ready(); err != nil {
 		t.Errorf("not ready: %v", err)
