@@ -9,18 +9,35 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/install.sh
 
-case "${1-}" in
-"" | --check) ;;
+case "$#:${1-}" in
+0: | 1:--check) ;;
 *) echo "usage: scripts/demo.sh [--check]" >&2; exit 2 ;;
 esac
 need_go
 need gcc=gcc /usr/include/stdlib.h=libc6-dev softhsm2-util=softhsm2 pkcs11-tool=opensc openssl=openssl curl=curl
 
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+demo=
+finish() {
+	trap - EXIT INT TERM
+	if [ -n "$demo" ]; then
+		kill "$demo" 2>/dev/null || true
+		wait "$demo" 2>/dev/null || true
+	fi
+	rm -rf "$scratch"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 echo "building Sallyport" >&2
-go build -o "$scratch/sallyport" ./cmd/sallyport
+go build -buildvcs=false -o "$scratch/sallyport" ./cmd/sallyport
 dir=demo
 [ "${1-}" = --check ] && dir=$scratch/demo
 scripts/softhsm-init.sh "$dir"
-"$scratch/sallyport" demo --dir "$dir" "$@"
+# Beside this shell, so that a signal that ends the shell ends it too.
+"$scratch/sallyport" demo --dir "$dir" "$@" &
+demo=$!
+code=0
+wait "$demo" || code=$?
+demo=
+exit "$code"
