@@ -26,8 +26,10 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Token:       "edge label",
 			PIN:         configs.PINSource{Kind: configs.PINFile, Reference: "/etc/sallyport/edge.pin"},
 			Sessions:    16,
+			Processes:   1,
+			Queue:       512,
 			SignTimeout: seconds(5),
-		}}},
+		}}, Rescan: seconds(60)},
 		Listeners: []configs.Listener{{
 			Address: ":443",
 			Policy:  configs.PolicyIntermediate,

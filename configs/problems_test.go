@@ -410,7 +410,7 @@ func TestProblems_Hints(t *testing.T) {
 		{"hosts:", "hots:", `did you mean "hosts"?`},
 		{"hosts:", "Hosts:", `did you mean "hosts"?`},
 		{"pin:", "sing-timeout: 5s\n      pin:", `did you mean "sign_timeout"?`},
-		{"pin:", "colour: red\n      pin:", "one of: environment, module, name, pin, serial, sessions, sign_timeout, slot, token"},
+		{"pin:", "colour: red\n      pin:", "one of: environment, module, name, pin, processes, queue, serial, sessions, sign_timeout, slot, token"},
 		{"pool: web", "pool: wbe", `did you mean "web"?`},
 		{"pool: web", "pool: api", "one of: web"},
 		{`":443"`, "\":443\"\n    policy: old", "one of: intermediate, modern"},

@@ -27,6 +27,9 @@ type Config struct {
 // HSM lists the tokens that keys may live on.
 type HSM struct {
 	Tokens []Token `mapstructure:"tokens"`
+	// Rescan is how often the tokens are read anew, for keys and
+	// certificates that were made meanwhile.
+	Rescan Duration `mapstructure:"rescan" default:"1m"`
 }
 
 // Token is one PKCS#11 token, served by a signer process of its own. Exactly
@@ -44,9 +47,15 @@ type Token struct {
 
 	// PIN is where the signer process finds the user PIN.
 	PIN PINSource `mapstructure:"pin"`
-	// Sessions bounds the signatures under way at once.
+	// Sessions bounds the signatures under way at once in each process.
 	Sessions int `mapstructure:"sessions" default:"16"`
-	// SignTimeout is how long a signature is waited for.
+	// Processes is how many signer processes serve the token.
+	Processes int `mapstructure:"processes" default:"1"`
+	// Queue bounds the signatures that wait for a session, of RSA and of
+	// ECDSA keys each.
+	Queue int `mapstructure:"queue" default:"512"`
+	// SignTimeout is how long a signature waits for a session, and then for
+	// its answer.
 	SignTimeout Duration `mapstructure:"sign_timeout" default:"5s"`
 	// Environment is added to the signer process's environment, for the
 	// vendor's library. Names keep their case; values may be empty.

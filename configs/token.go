@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // PKCS#11 keeps a token's label and serial number in fields of these sizes.
@@ -11,6 +12,9 @@ const (
 	maxLabel  = 32
 	maxSerial = 16
 )
+
+// minSignTimeout is less than any device needs.
+const minSignTimeout = 10 * time.Millisecond
 
 func (t Token) validate(p place) {
 	checkName(p.key("name"), t.Name)
@@ -22,6 +26,11 @@ func (t Token) validate(p place) {
 		p.key("pin").say("is required", "file:PATH or credential:NAME")
 	}
 	between(p.key("sessions"), t.Sessions, 1, 1024)
+	between(p.key("processes"), t.Processes, 1, 16)
+	if t.SignTimeout < Duration(minSignTimeout) {
+		p.key("sign_timeout").say(t.SignTimeout.String()+" is too short", "at least "+Duration(minSignTimeout).String())
+	}
+	between(p.key("queue"), t.Queue, 1, 100_000)
 }
 
 // validateIdentity wants exactly one way of finding the token.

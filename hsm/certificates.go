@@ -1,81 +1,127 @@
 package hsm
 
 import (
-	"cmp"
-	"crypto/ecdsa"
+	"context"
+	"crypto"
 	"crypto/tls"
-	"errors"
-	"slices"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
 )
 
-// Certificates are the pairs of one site. They answer its handshakes.
+// Entry is a certificate as the configuration names it: a key, or several that
+// follow one another, and where the chain is.
+type Entry struct {
+	Key   URI
+	Chain string // a PEM file; "": on the token
+}
+
+// Certificates are what one site serves. They answer its handshakes with what
+// the Keyring found and proved last.
 type Certificates struct {
-	pairs []*Pair // ECDSA before RSA: its signature costs a tenth
+	site    string
+	entries []Entry
+	doubt   func() // asks the keyring to look again
+	serving atomic.Pointer[[]served]
 }
 
-// NewCertificates returns the certificates of a site from its proved pairs, of
-// which there must be one at least.
-func NewCertificates(pairs []*Pair) (*Certificates, error) {
-	if len(pairs) == 0 {
-		return nil, errors.New("hsm: a site needs a certificate")
-	}
-	sorted := slices.Clone(pairs)
-	slices.SortStableFunc(sorted, func(a, b *Pair) int { return cmp.Compare(costOf(a), costOf(b)) })
-	return &Certificates{pairs: sorted}, nil
+// served is what has become of an Entry.
+type served struct {
+	pairs  []*Pair // the first is the one to use, the others its fallbacks
+	reject []error // why others that the entry names are not among them
 }
 
-func costOf(p *Pair) int {
-	if _, ok := p.Key.public.(*ecdsa.PublicKey); ok {
-		return 0
-	}
-	return 1
-}
+// isECDSA says whether the pair's signature costs a tenth of RSA's.
+func (p *Pair) isECDSA() bool { return p.Key.lane == laneECDSA }
 
-// Pairs returns the pairs in the order in which they are tried.
-func (c *Certificates) Pairs() []*Pair { return slices.Clone(c.pairs) }
-
-// Certificate returns the first pair that the client can use and whose token
-// is not known to be down, its key bound to the handshake's context. Where no
-// pair is both, the client's abilities decide: the handshake then fails with
-// the right alert.
+// Certificate answers a handshake. Of each entry it takes the first pair that
+// the client can use, whose token is not known to be down and whose last
+// signature did not fail; of these ECDSA before RSA, and of two alike, on
+// different tokens, the one that is expected to sign sooner. Where no pair is
+// live it fails at once with the reason.
+//
+// The certificate's key gives up when the handshake's context ends.
 func (c *Certificates) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	chosen := c.pairs[0]
-	var found, live bool
-	for _, p := range c.pairs {
-		if hello.SupportsCertificate(&p.certificate) != nil {
-			continue
-		}
-		if !found {
-			chosen, found = p, true
-		}
-		if state, _ := p.Key.token.State(); state == Up || state == Starting {
-			chosen, live = p, true
+	now := time.Now()
+	var best *Pair
+	var rest *Pair // in doubt, or nothing that the client says it can use
+	var down *Pair
+	for _, e := range *c.serving.Load() {
+		for _, p := range e.pairs {
+			if !p.Key.live() {
+				down = p
+				continue
+			}
+			if p.inDoubt(now) || hello.SupportsCertificate(&p.certificate) != nil {
+				if rest == nil || rest.inDoubt(now) && !p.inDoubt(now) {
+					rest = p
+				}
+				continue
+			}
+			if best == nil || p.isECDSA() && !best.isECDSA() ||
+				p.isECDSA() == best.isECDSA() && p.Key.cost() < best.Key.cost() {
+				best = p
+			}
 			break
 		}
 	}
-	if found && !live {
-		_, err := chosen.Key.token.live(hello.Context())
-		if err != nil {
-			return nil, err
-		}
+	if best == nil {
+		best = rest
 	}
-	bound := chosen.certificate
-	bound.PrivateKey = boundKey{chosen.Key, hello.Context()}
-	return &bound, nil
+	if best == nil {
+		if down == nil {
+			return nil, fmt.Errorf("hsm: site %q has no certificate: %w", c.site, ErrNoKey)
+		}
+		return nil, fmt.Errorf("hsm: site %q: %w", c.site, down.Key.whyDown())
+	}
+	certificate := best.certificate
+	certificate.PrivateKey = &handshakeKey{pair: best, site: c, ctx: hello.Context()}
+	return &certificate, nil
 }
 
-// Ready returns nil if at least one pair can sign, and else why not.
+// handshakeKey is a pair's key within one handshake.
+type handshakeKey struct {
+	pair *Pair
+	site *Certificates
+	ctx  context.Context
+}
+
+func (k *handshakeKey) Public() crypto.PublicKey { return k.pair.Key.public }
+
+func (k *handshakeKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := k.pair.Key.SignContext(k.ctx, digest, opts)
+	if err != nil && k.ctx.Err() == nil {
+		k.pair.doubt(time.Now())
+		k.site.doubt()
+	}
+	return signature, err
+}
+
+// Ready returns nil if at least one pair can sign now, and else why not.
 func (c *Certificates) Ready() error {
 	var errs []error
-	for _, p := range c.pairs {
-		state, reason := p.Key.token.State()
-		if state == Up {
-			return nil
+	for _, e := range *c.serving.Load() {
+		for _, p := range e.pairs {
+			for _, h := range p.Key.holders {
+				if state, _ := h.token.State(); state == Up || state == Degraded {
+					return nil
+				}
+			}
+			errs = append(errs, p.Key.whyDown())
 		}
-		if reason == nil {
-			reason = problem(ErrDown, "", "token %q is %s", p.Key.token.Name(), state)
-		}
-		errs = append(errs, reason)
 	}
-	return errors.Join(errs...)
+	if len(errs) == 0 {
+		return problem(ErrNoKey, "", "no certificate")
+	}
+	return errs[0]
+}
+
+// Pairs returns the pairs of each entry, the one in use first.
+func (c *Certificates) Pairs() [][]*Pair {
+	var all [][]*Pair
+	for _, e := range *c.serving.Load() {
+		all = append(all, e.pairs)
+	}
+	return all
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"syscall"
 	"time"
 
 	"sallyport/hsm/wire"
@@ -25,11 +27,15 @@ const (
 // ReadChain reads a chain from a PEM file. A file that holds a private key is
 // refused: it has no place on this machine.
 func ReadChain(path string) (Chain, error) {
-	f, err := os.Open(path)
+	// Without O_NONBLOCK a FIFO in the file's place would block for ever.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxChainFile+1))
 	if err != nil {
 		return nil, err
@@ -75,43 +81,52 @@ func (c Chain) check() error {
 	return nil
 }
 
-// ChainFromToken builds the key's chain from the certificates on its token: of
+// ChainFromToken builds the key's chain from the certificates on its tokens: of
 // those for the key, the newest that is valid at now, then its issuers as far
-// as the token has them, without a root.
+// as the tokens have them, without a root.
 func (k *Key) ChainFromToken(now time.Time) (Chain, error) {
 	var all []*x509.Certificate
-	for _, c := range k.token.Inventory().Certificates {
-		if cert, err := x509.ParseCertificate(c.DER); err == nil {
-			all = append(all, cert)
+	for _, h := range k.holders {
+		for _, c := range h.token.Inventory().Certificates {
+			if cert, err := x509.ParseCertificate(c.DER); err == nil {
+				all = append(all, cert)
+			}
 		}
 	}
 	var leaf *x509.Certificate
 	for _, c := range all {
-		if wire.KeyIDOf(c.RawSubjectPublicKeyInfo) == k.id && (leaf == nil || newer(c, leaf, now)) {
+		if k.owns(c) && (leaf == nil || newer(c, leaf, now)) {
 			leaf = c
 		}
 	}
 	if leaf == nil {
 		return nil, problem(ErrUnfit, "write it there with the vendor's tool, or name a PEM file under chain:",
-			"token %q holds no certificate for key %q", k.token.Name(), k.URI())
+			"token %q holds no certificate for key %q", k.holders[0].token.Name(), k.uri)
 	}
 	c := Chain{leaf}
 	for len(c) < maxChain {
 		issuer := issuerOf(c[len(c)-1], all)
-		if issuer == nil {
-			break
+		if issuer == nil || slices.ContainsFunc(c, issuer.Equal) {
+			break // cross-signed authorities would go round in circles
 		}
 		c = append(c, issuer)
 	}
 	return c, nil
 }
 
-// newer prefers a certificate that is valid at now, then the later one.
+// owns says whether a certificate is for this very key.
+func (k *Key) owns(c *x509.Certificate) bool { return wire.KeyIDOf(c.RawSubjectPublicKeyInfo) == k.id }
+
+// newer prefers a certificate that could be served at now, then the later one.
 func newer(a, b *x509.Certificate, now time.Time) bool {
-	if va, vb := validity(a, now) == nil, validity(b, now) == nil; va != vb {
-		return va
+	good := func(c *x509.Certificate) bool { return validity(c, now) == nil && serverUse(c) == nil }
+	if ga, gb := good(a), good(b); ga != gb {
+		return ga
 	}
-	return a.NotBefore.After(b.NotBefore)
+	if c := a.NotBefore.Compare(b.NotBefore); c != 0 {
+		return c > 0
+	}
+	return bytes.Compare(a.Raw, b.Raw) > 0 // any order, but always the same
 }
 
 func issuerOf(c *x509.Certificate, all []*x509.Certificate) *x509.Certificate {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -77,9 +78,7 @@ func start(t *testing.T, c hsm.Config) (*hsm.Token, *logBuffer) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := token.Run(ctx); err != nil {
-			t.Errorf("Run: %v", err)
-		}
+		token.Run(ctx)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -100,17 +99,45 @@ func up(t *testing.T, c hsm.Config) *hsm.Token {
 	return token
 }
 
-func find(t *testing.T, token *hsm.Token, uri string) *hsm.Key {
+func uri(t *testing.T, text string) hsm.URI {
 	t.Helper()
-	u, err := hsm.ParseURI(uri)
+	u, err := hsm.ParseURI(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := hsm.FindKey([]*hsm.Token{token}, u)
+	return u
+}
+
+// siteOf is what a site of one entry serves from one token.
+func siteOf(t *testing.T, token *hsm.Token, entries ...hsm.Entry) *hsm.Certificates {
+	t.Helper()
+	c, err := addSite(t, token, entries...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k
+	return c
+}
+
+func addSite(t *testing.T, token *hsm.Token, entries ...hsm.Entry) (*hsm.Certificates, error) {
+	t.Helper()
+	r := hsm.NewKeyring([]*hsm.Token{token}, time.Hour, slog.New(slog.DiscardHandler))
+	c, problems := r.Add(t.Context(), "www", entries, time.Now())
+	if len(problems) > 0 {
+		return nil, problems[0]
+	}
+	return c, nil
+}
+
+func find(t *testing.T, token *hsm.Token, name string) *hsm.Key {
+	t.Helper()
+	keys, _, err := hsm.FindKeys([]*hsm.Token{token}, uri(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(keys) != 1 {
+		t.Fatalf("%d keys match %s", len(keys), name)
+	}
+	return keys[0]
 }
 
 func TestKey_SignsAsACryptoSigner(t *testing.T) {
@@ -154,10 +181,15 @@ func TestKey_SignsAsACryptoSigner(t *testing.T) {
 func TestKey_P384(t *testing.T) {
 	s := hsmtest.New(t)
 	s.GenerateKey("p384", "03", "EC:secp384r1")
-	k := find(t, up(t, configOf(s)), "pkcs11:object=p384")
-	chain := hsm.Chain{s.Issue(k.Public(), nil)}
-	if _, err := hsm.Prove(t.Context(), k, chain, time.Now()); err != nil {
-		t.Error(err)
+	token := up(t, configOf(s))
+	k := find(t, token, "pkcs11:object=p384")
+	s.WriteCertificate("p384", "03", s.Issue(k.Public(), nil))
+	if err := token.Rescan(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	certs := siteOf(t, token, hsm.Entry{Key: uri(t, "pkcs11:object=p384")})
+	if got := certs.Pairs()[0][0].Key.Type(); got != "P-384" {
+		t.Errorf("serves a key of type %s", got)
 	}
 	if k.Type() != "P-384" {
 		t.Errorf("type %s", k.Type())
@@ -241,20 +273,23 @@ func TestToken_ReplacesAProcessThatHangs(t *testing.T) {
 	if err := syscall.Kill(stopped, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Sign(nil, digest[:], crypto.SHA256); err == nil {
-		t.Error("a stopped process signed")
+	// It is lost on the stopped process, and made by the one that replaces it.
+	if _, err := k.Sign(nil, digest[:], crypto.SHA256); err != nil {
+		t.Errorf("no signature: %v", err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		if _, err := k.Sign(nil, digest[:], crypto.SHA256); err == nil {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("still no signature: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	eventually(t, "the stopped process is gone", func() bool { return !slices.Contains(children(t), stopped) })
 	if signerPID(t) == stopped {
 		t.Error("the stopped process was not replaced")
+	}
+}
+
+// eventually waits for a condition, with patience for the machine.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so after 30s: %s", what)
+		}
 	}
 }
 

@@ -6,24 +6,39 @@ import (
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"sallyport/hsm/wire"
 )
 
-// Key is a private key in a token. It implements crypto.Signer and stays good
-// when the token's process is replaced.
+// Key is a private key in a token, or the same one in several tokens of a
+// cluster. It implements crypto.Signer and stays good when processes are
+// replaced and tokens come and go.
 type Key struct {
-	token  *Token
-	id     wire.KeyID
-	info   wire.Key
-	public crypto.PublicKey
+	id      wire.KeyID
+	info    wire.Key
+	uri     string
+	public  crypto.PublicKey
+	lane    lane
+	holders []holder
 }
 
-// FindKey returns the one key that u names on the tokens that are up.
-func FindKey(tokens []*Token, u URI) (*Key, error) {
+// holder is a private key object on one token.
+type holder struct {
+	token  *Token
+	object wire.ObjectID
+}
+
+// FindKeys returns the keys that u names on the tokens, each with all tokens
+// that hold it, and why others that u names cannot serve. There is an error when
+// there is no key at all to return.
+func FindKeys(tokens []*Token, u URI) (found []*Key, unfit []error, err error) {
 	var where []*Token
 	for _, t := range tokens {
 		if u.matchesToken(t.Inventory().Token) {
@@ -31,43 +46,63 @@ func FindKey(tokens []*Token, u URI) (*Key, error) {
 		}
 	}
 	if len(where) == 0 {
-		return nil, problem(ErrNoKey, "the URI's token= is a token's label, serial= its serial; `sallyport token list` shows both",
+		return nil, nil, problem(ErrNoKey, "the URI's token= is a token's label, serial= its serial; `sallyport token list` shows both",
 			"no configured token matches %q; there is %s", u, describeTokens(tokens))
 	}
-	type match struct {
-		token *Token
-		info  wire.Key
-	}
-	var found []match
+	byID := make(map[wire.KeyID]*Key)
 	for _, t := range where {
-		for _, k := range t.Inventory().Keys {
-			if u.matchesKey(k) {
-				found = append(found, match{t, k})
+		inv := t.Inventory()
+		for _, info := range inv.Keys {
+			if !u.matchesKey(info) {
+				continue
 			}
+			if info.Reason != "" {
+				unfit = append(unfit, problem(ErrUnfit, "", "key %q (%s) cannot sign here: %s", KeyURI(inv.Token, info), info.Type, info.Reason))
+				continue
+			}
+			here := holder{t, info.Object()}
+			id := wire.KeyIDOf(info.Public)
+			if k := byID[id]; k != nil {
+				k.holders = append(k.holders, here)
+				continue
+			}
+			k, err := newKey(inv.Token, info)
+			if err != nil {
+				unfit = append(unfit, err)
+				continue
+			}
+			k.holders = []holder{here}
+			byID[id] = k
+			found = append(found, k)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return nil, problem(ErrNoKey, "`sallyport token list` shows each key with its URI",
-			"token %q holds no key %q; it holds %s", where[0].Name(), u, describeKeys(where[0].Inventory().Keys))
-	case 1:
-	default:
-		var all []string
-		for _, m := range found {
-			all = append(all, KeyURI(m.token.Inventory().Token, m.info))
-		}
-		return nil, problem(ErrAmbiguous, "name one of them: "+strings.Join(all, " or "),
-			"%d keys match %q", len(found), u)
+	if len(found) > 0 {
+		return found, unfit, nil
 	}
-	m := found[0]
-	if m.info.Reason != "" {
-		return nil, problem(ErrUnfit, "", "key %q (%s) cannot sign here: %s", u, m.info.Type, m.info.Reason)
+	if len(unfit) > 0 {
+		return nil, unfit, unfit[0]
 	}
-	public, err := x509.ParsePKIXPublicKey(m.info.Public)
+	return nil, nil, problem(ErrNoKey, "`sallyport token list` shows each key with its URI",
+		"token %q holds no key %q; it holds %s", where[0].Name(), u, describeKeys(where[0].Inventory().Keys))
+}
+
+// newKey makes a key of what a signer process says of it, which is not taken on trust.
+func newKey(t wire.TokenInfo, info wire.Key) (*Key, error) {
+	k := &Key{id: wire.KeyIDOf(info.Public), info: info, uri: KeyURI(t, info)}
+	public, err := x509.ParsePKIXPublicKey(info.Public)
 	if err != nil {
-		return nil, problem(ErrUnfit, "", "key %q: its public key cannot be read: %v", u, err)
+		return nil, problem(ErrUnfit, "", "key %q: its public key cannot be read: %v", k.uri, err)
 	}
-	return &Key{token: m.token, id: wire.KeyIDOf(m.info.Public), info: m.info, public: public}, nil
+	k.public = public
+	switch public.(type) {
+	case *ecdsa.PublicKey:
+		k.lane = laneECDSA
+	case *rsa.PublicKey:
+		k.lane = laneRSA
+	default:
+		return nil, problem(ErrUnfit, "", "key %q: only RSA and EC keys can serve TLS", k.uri)
+	}
+	return k, nil
 }
 
 func describeTokens(tokens []*Token) string {
@@ -94,11 +129,19 @@ func describeKeys(keys []wire.Key) string {
 	return strings.Join(all, ", ")
 }
 
-// Token returns the token that holds the key.
-func (k *Key) Token() *Token { return k.token }
-
 // URI returns the shortest URI that the configuration should use for the key.
-func (k *Key) URI() string { return KeyURI(k.token.Inventory().Token, k.info) }
+func (k *Key) URI() string { return k.uri }
+
+// Tokens are the names of the tokens that hold the key.
+func (k *Key) Tokens() []string {
+	var names []string
+	for _, h := range k.holders {
+		if !slices.Contains(names, h.token.Name()) {
+			names = append(names, h.token.Name())
+		}
+	}
+	return names
+}
 
 // Type is "RSA-2048", "P-256" and the like.
 func (k *Key) Type() string { return k.info.Type }
@@ -110,20 +153,19 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 // long as the hash) and ECDSA (ASN.1 DER), over SHA-256, SHA-384 and SHA-512.
 // The token makes its own random numbers; rand is not read.
 //
-// It waits at most the token's sign timeout, for its turn and the answer
-// together. C_Sign cannot be interrupted, so a call that times out keeps its
-// session until the device answers or the signer process is replaced.
+// It waits at most the token's sign timeout for its turn, and as long again for
+// the answer; a try that is lost with its process, or with its token, is
+// repeated once at another one. C_Sign cannot be interrupted, so a call that
+// times out keeps its session until the device answers or the signer process
+// is replaced.
 func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	return k.SignContext(context.Background(), digest, opts)
 }
 
 // SignContext is Sign that also stops waiting when ctx ends.
 func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	r := wire.SignRequest{Key: k.id, Hash: opts.HashFunc(), Digest: digest}
-	switch k.public.(type) {
-	case *ecdsa.PublicKey:
-		r.Scheme = wire.ECDSA
-	case *rsa.PublicKey:
+	r := wire.SignRequest{Scheme: wire.ECDSA, Hash: opts.HashFunc(), Digest: digest}
+	if k.lane == laneRSA {
 		r.Scheme = wire.PKCS1v15
 		if pss, ok := opts.(*rsa.PSSOptions); ok {
 			r.Scheme = wire.PSS
@@ -132,19 +174,87 @@ func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.Signer
 			}
 		}
 	}
-	signature, err := k.token.sign(ctx, r)
+	signature, err := k.sign(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("hsm: %w", err)
 	}
 	return signature, nil
 }
 
-// boundKey signs within one handshake.
-type boundKey struct {
-	*Key
-	ctx context.Context
+func (k *Key) sign(ctx context.Context, r wire.SignRequest) ([]byte, error) {
+	first := k.choose(-1)
+	if first < 0 {
+		first = 0 // it says why it is not live
+	}
+	signature, retry, err := k.holders[first].sign(ctx, r)
+	if err == nil || !retry || ctx.Err() != nil {
+		return signature, err
+	}
+	second := k.choose(first)
+	if second < 0 {
+		if f := (*wire.Failure)(nil); errors.As(err, &f) && f.Class == wire.Request {
+			return nil, err // asking the same token again changes nothing
+		}
+		second = first // by another process
+	}
+	signature, _, err = k.holders[second].sign(ctx, r)
+	return signature, err
 }
 
-func (k boundKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return k.SignContext(k.ctx, digest, opts)
+func (h holder) sign(ctx context.Context, r wire.SignRequest) (signature []byte, retry bool, err error) {
+	r.Object = h.object
+	return h.token.sign(ctx, r)
+}
+
+// choose picks a live token that holds the key, other than the one at index
+// not: of two at random the one where a signature is expected to cost less.
+// That spreads load nearly as well as looking at all of them, and does not send
+// everyone to the same one at once. It returns -1 when none is live.
+func (k *Key) choose(not int) int {
+	var room [8]int
+	live := room[:0]
+	for i, h := range k.holders {
+		if i != not && h.token.live() {
+			live = append(live, i)
+		}
+	}
+	switch len(live) {
+	case 0:
+		return -1
+	case 1:
+		return live[0]
+	}
+	a, b := rand.IntN(len(live)), rand.IntN(len(live)-1)
+	if b >= a {
+		b++
+	}
+	if k.holders[live[b]].token.cost(k.lane) < k.holders[live[a]].token.cost(k.lane) {
+		a = b
+	}
+	return live[a]
+}
+
+// live says whether a token that holds the key can be asked.
+func (k *Key) live() bool {
+	return slices.ContainsFunc(k.holders, func(h holder) bool { return h.token.live() })
+}
+
+// cost is what a signature is expected to cost at the best of the key's tokens.
+func (k *Key) cost() float64 {
+	best := math.Inf(1)
+	for _, h := range k.holders {
+		if h.token.live() {
+			best = min(best, h.token.cost(k.lane))
+		}
+	}
+	return best
+}
+
+// whyDown is why none of the key's tokens can sign.
+func (k *Key) whyDown() error {
+	var errs []error
+	for _, h := range k.holders {
+		errs = append(errs, h.token.whyDown())
+	}
+	return errors.Join(errs...)
 }

@@ -12,9 +12,13 @@ import (
 type Metrics struct {
 	registry   prometheus.Registerer
 	signatures *prometheus.CounterVec
+	wait       *prometheus.HistogramVec
 	duration   *prometheus.HistogramVec
+	refused    *prometheus.CounterVec
 	starts     *prometheus.CounterVec
 }
+
+var signatureBuckets = prometheus.ExponentialBuckets(0.0001, 2, 16) // 100 µs to 3.3 s
 
 // NewMetrics registers the metrics of tokens.
 func NewMetrics(r prometheus.Registerer) *Metrics {
@@ -26,15 +30,24 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"token", "scheme", "result"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sallyport_signature_duration_seconds",
-			Help:    "Time from the wish for a signature to its answer, waiting included.",
-			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16), // 100 µs to 3.3 s
+			Help:    "Time that a signature takes once it has a session, the way to the signer process included.",
+			Buckets: signatureBuckets,
 		}, []string{"token", "scheme"}),
+		wait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sallyport_signature_wait_seconds",
+			Help:    "Time that a signature waits for a session, by kind of key (ecdsa or rsa).",
+			Buckets: signatureBuckets,
+		}, []string{"token", "kind"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_signatures_refused_total",
+			Help: "Signatures that got no session: the queue was full, the token was down, or the wait was too long or given up.",
+		}, []string{"token", "kind"}),
 		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_signer_starts_total",
 			Help: "Signer processes started for a token.",
 		}, []string{"token"}),
 	}
-	r.MustRegister(m.signatures, m.duration, m.starts)
+	r.MustRegister(m.signatures, m.wait, m.duration, m.refused, m.starts)
 	return m
 }
 
@@ -44,6 +57,8 @@ type tokenMetrics struct {
 	ok       map[wire.Scheme]prometheus.Counter
 	failed   map[wire.Scheme]prometheus.Counter
 	duration map[wire.Scheme]prometheus.Observer
+	wait     [lanes]prometheus.Observer
+	refused  [lanes]prometheus.Counter
 }
 
 func (m *Metrics) token(t *Token) *tokenMetrics {
@@ -57,6 +72,10 @@ func (m *Metrics) token(t *Token) *tokenMetrics {
 		tm.ok[s] = m.signatures.WithLabelValues(t.Name(), s.String(), "ok")
 		tm.failed[s] = m.signatures.WithLabelValues(t.Name(), s.String(), "failed")
 		tm.duration[s] = m.duration.WithLabelValues(t.Name(), s.String())
+	}
+	for l := range lanes {
+		tm.wait[l] = m.wait.WithLabelValues(t.Name(), l.String())
+		tm.refused[l] = m.refused.WithLabelValues(t.Name(), l.String())
 	}
 	labels := prometheus.Labels{"token": t.Name()}
 	for _, s := range States {
@@ -73,9 +92,9 @@ func (m *Metrics) token(t *Token) *tokenMetrics {
 	}
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "sallyport_signatures_in_flight",
-		Help:        "Signatures that the token is busy with.",
+		Help:        "Signatures that wait for the token or that it is busy with.",
 		ConstLabels: labels,
-	}, func() float64 { return float64(len(t.turns)) }))
+	}, func() float64 { return float64(t.queue.load()) }))
 	return tm
 }
 
@@ -86,4 +105,12 @@ func (m *tokenMetrics) signed(s wire.Scheme, took time.Duration, err error) {
 	}
 	m.ok[s].Inc()
 	m.duration[s].Observe(took.Seconds())
+}
+
+func (m *tokenMetrics) waited(l lane, took time.Duration, err error) {
+	if err != nil {
+		m.refused[l].Inc()
+		return
+	}
+	m.wait[l].Observe(took.Seconds())
 }

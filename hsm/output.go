@@ -18,9 +18,10 @@ const (
 type outputLog struct {
 	log *slog.Logger
 
-	mu    sync.Mutex
-	line  []byte
-	lines int
+	mu     sync.Mutex
+	line   []byte
+	latest string
+	lines  int
 }
 
 func newOutputLog(log *slog.Logger) *outputLog { return &outputLog{log: log} }
@@ -41,10 +42,21 @@ func (o *outputLog) Write(b []byte) (int, error) {
 	}
 }
 
+// last is the last line that was printed, for the reason of an end.
+func (o *outputLog) last() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.latest
+}
+
 func (o *outputLog) emit() {
 	text := strings.TrimSpace(string(o.line))
 	o.line = o.line[:0]
-	if text == "" || o.lines > maxOutputLines {
+	if text == "" {
+		return
+	}
+	o.latest = text
+	if o.lines > maxOutputLines {
 		return
 	}
 	if o.lines++; o.lines > maxOutputLines {

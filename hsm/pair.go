@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"sallyport/hsm/wire"
@@ -20,110 +21,123 @@ type Pair struct {
 	Chain Chain
 
 	certificate tls.Certificate // its PrivateKey is not bound to a handshake
+	doubted     atomic.Int64    // when a signature last failed, Unix nanoseconds
 }
 
 // Leaf returns the certificate of the key.
 func (p *Pair) Leaf() *x509.Certificate { return p.Chain[0] }
 
-// Prove makes a pair of a key and a chain. The leaf must be the key's, valid at
-// now and fit for a server, and the key must really sign: each signature scheme
-// that TLS may ask for is tried and verified, and those that the token cannot
-// do are left out of the handshake.
-func Prove(ctx context.Context, k *Key, c Chain, now time.Time) (*Pair, error) {
+// doubtFor is how long a pair whose signature failed comes after all others.
+const doubtFor = 5 * time.Second
+
+// doubt notes that a signature failed.
+func (p *Pair) doubt(now time.Time) { p.doubted.Store(now.UnixNano()) }
+
+// inDoubt says whether a signature failed of late.
+func (p *Pair) inDoubt(now time.Time) bool {
+	return now.Sub(time.Unix(0, p.doubted.Load())) < doubtFor
+}
+
+// check says why the chain cannot go with the key: the leaf must be the key's,
+// valid at now, and fit for a server.
+func (k *Key) check(c Chain, now time.Time) error {
 	leaf := c[0]
-	if wire.KeyIDOf(leaf.RawSubjectPublicKeyInfo) != k.id {
-		return nil, problem(ErrUnfit, "the chain begins with the certificate of this very key",
-			"certificate %s (serial %x) does not belong to key %q: it has another public key", leaf.Subject, leaf.SerialNumber, k.URI())
+	if !k.owns(leaf) {
+		return problem(ErrUnfit, "the chain begins with the certificate of this very key",
+			"certificate %s (serial %x) does not belong to key %q: it has another public key", leaf.Subject, leaf.SerialNumber, k.uri)
 	}
 	if err := validity(leaf, now); err != nil {
-		return nil, problem(ErrUnfit, "is the clock right?", "certificate %s (serial %x): %v", leaf.Subject, leaf.SerialNumber, err)
+		return problem(ErrUnfit, "is the clock right?", "certificate %s (serial %x): %v", leaf.Subject, leaf.SerialNumber, err)
 	}
 	if err := serverUse(leaf); err != nil {
-		return nil, problem(ErrUnfit, "", "certificate %s (serial %x): %v", leaf.Subject, leaf.SerialNumber, err)
+		return problem(ErrUnfit, "", "certificate %s (serial %x): %v", leaf.Subject, leaf.SerialNumber, err)
 	}
-	schemes, err := probe(ctx, k)
-	if err != nil {
-		return nil, err
+	for i, issuer := range c[1:] {
+		if err := validity(issuer, now); err != nil {
+			return problem(ErrUnfit, "get the issuer's present certificate", "certificate %d of the chain (%s): %v", i+2, issuer.Subject, err)
+		}
 	}
+	return nil
+}
+
+// newPair joins a key and a chain that have been proved, for the schemes that
+// the key can sign with.
+func newPair(k *Key, c Chain, schemes []tls.SignatureScheme) *Pair {
 	p := &Pair{Key: k, Chain: c}
-	p.certificate = tls.Certificate{Leaf: leaf, SupportedSignatureAlgorithms: schemes, PrivateKey: k}
+	p.certificate = tls.Certificate{Leaf: c[0], SupportedSignatureAlgorithms: schemes, PrivateKey: k}
 	for _, cert := range c {
 		p.certificate.Certificate = append(p.certificate.Certificate, cert.Raw)
 	}
-	return p, nil
+	return p
 }
 
-// scheme is a TLS signature scheme and how it is asked of a crypto.Signer.
+// scheme is a TLS signature scheme and how it is asked of a token.
 type scheme struct {
 	id   tls.SignatureScheme
-	opts crypto.SignerOpts
-}
-
-func pss(h crypto.Hash) crypto.SignerOpts {
-	return &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: h}
+	kind wire.Scheme
+	hash crypto.Hash
 }
 
 // In TLS 1.2 the ECDSA schemes name a hash alone, so any curve is asked for any of them.
 var (
 	ecdsaSchemes = []scheme{
-		{tls.ECDSAWithP256AndSHA256, crypto.SHA256},
-		{tls.ECDSAWithP384AndSHA384, crypto.SHA384},
-		{tls.ECDSAWithP521AndSHA512, crypto.SHA512},
+		{tls.ECDSAWithP256AndSHA256, wire.ECDSA, crypto.SHA256},
+		{tls.ECDSAWithP384AndSHA384, wire.ECDSA, crypto.SHA384},
+		{tls.ECDSAWithP521AndSHA512, wire.ECDSA, crypto.SHA512},
 	}
 	rsaSchemes = []scheme{
-		{tls.PSSWithSHA256, pss(crypto.SHA256)},
-		{tls.PSSWithSHA384, pss(crypto.SHA384)},
-		{tls.PSSWithSHA512, pss(crypto.SHA512)},
-		{tls.PKCS1WithSHA256, crypto.SHA256},
-		{tls.PKCS1WithSHA384, crypto.SHA384},
-		{tls.PKCS1WithSHA512, crypto.SHA512},
+		{tls.PSSWithSHA256, wire.PSS, crypto.SHA256},
+		{tls.PSSWithSHA384, wire.PSS, crypto.SHA384},
+		{tls.PSSWithSHA512, wire.PSS, crypto.SHA512},
+		{tls.PKCS1WithSHA256, wire.PKCS1v15, crypto.SHA256},
+		{tls.PKCS1WithSHA384, wire.PKCS1v15, crypto.SHA384},
+		{tls.PKCS1WithSHA512, wire.PKCS1v15, crypto.SHA512},
 	}
 )
 
-// probe returns the schemes that the key can sign with.
-func probe(ctx context.Context, k *Key) ([]tls.SignatureScheme, error) {
+// probe returns the schemes that the key signs with on one token: each is tried
+// and verified, so that a handshake never chooses one that fails.
+func probe(ctx context.Context, k *Key, at holder) ([]tls.SignatureScheme, error) {
 	schemes := rsaSchemes
-	if _, ok := k.public.(*ecdsa.PublicKey); ok {
+	if k.lane == laneECDSA {
 		schemes = ecdsaSchemes
 	}
 	var able []tls.SignatureScheme
 	var refused error
 	for _, s := range schemes {
-		h := s.opts.HashFunc().New()
+		h := s.hash.New()
 		h.Write([]byte("sallyport test signature"))
 		digest := h.Sum(nil)
-		signature, err := k.SignContext(ctx, digest, s.opts)
+		signature, _, err := at.sign(ctx, wire.SignRequest{Scheme: s.kind, Hash: s.hash, Digest: digest})
 		var f *wire.Failure
 		switch {
 		case errors.As(err, &f) && f.Class == wire.Request:
 			refused = err
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("test signature with key %q: %w", k.URI(), err)
+			return nil, fmt.Errorf("test signature with key %q: %w", k.uri, err)
 		}
-		if err := verify(k.public, digest, signature, s.opts); err != nil {
+		if !verify(k.public, digest, signature, s) {
 			return nil, problem(ErrUnfit, "the token's public key object does not belong to the private key",
-				"test signature (%s) with key %q does not verify", s.id, k.URI())
+				"test signature (%s) with key %q does not verify", s.id, k.uri)
 		}
 		able = append(able, s.id)
 	}
 	if len(able) == 0 {
-		return nil, problem(refused, "", "key %q signs with no scheme of TLS: %v", k.URI(), refused)
+		return nil, problem(refused, "", "key %q signs with no scheme of TLS: %v", k.uri, refused)
 	}
 	return able, nil
 }
 
-func verify(public crypto.PublicKey, digest, signature []byte, opts crypto.SignerOpts) error {
+func verify(public crypto.PublicKey, digest, signature []byte, s scheme) bool {
 	switch public := public.(type) {
 	case *ecdsa.PublicKey:
-		if ecdsa.VerifyASN1(public, digest, signature) {
-			return nil
-		}
+		return ecdsa.VerifyASN1(public, digest, signature)
 	case *rsa.PublicKey:
-		if pss, ok := opts.(*rsa.PSSOptions); ok {
-			return rsa.VerifyPSS(public, pss.Hash, digest, signature, pss)
+		if s.kind == wire.PSS {
+			return rsa.VerifyPSS(public, s.hash, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
 		}
-		return rsa.VerifyPKCS1v15(public, opts.HashFunc(), digest, signature)
+		return rsa.VerifyPKCS1v15(public, s.hash, digest, signature) == nil
 	}
-	return errors.New("the signature is wrong")
+	return false
 }

@@ -15,7 +15,7 @@ import (
 	"sallyport/hsm/hsmtest"
 )
 
-func TestFindKey_ExactlyOneMustMatch(t *testing.T) {
+func TestFindKeys_SaysWhatIsThere(t *testing.T) {
 	s := hsmtest.New(t)
 	s.GenerateKey("ec", "0a", "EC:prime256v1")
 	s.GenerateKey("ed", "0b", "EC:edwards25519")
@@ -26,60 +26,54 @@ func TestFindKey_ExactlyOneMustMatch(t *testing.T) {
 		want string
 		is   error
 	}{
-		{"pkcs11:object=ec", "2 keys match", hsm.ErrAmbiguous},
 		{"pkcs11:object=www", `holds no key "pkcs11:object=www"; it holds`, hsm.ErrNoKey},
 		{"pkcs11:token=prod;object=ec", "no configured token matches", hsm.ErrNoKey},
 		{"pkcs11:object=ed", "only RSA and EC keys", hsm.ErrUnfit},
 		{"pkcs11:object=p521", "only the curves P-256 and P-384", hsm.ErrUnfit},
 	} {
-		u, err := hsm.ParseURI(c.uri)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = hsm.FindKey([]*hsm.Token{token}, u)
+		_, _, err := hsm.FindKeys([]*hsm.Token{token}, uri(t, c.uri))
 		if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.uri, err, c.want)
 		}
+	}
+	keys, _, err := hsm.FindKeys([]*hsm.Token{token}, uri(t, "pkcs11:object=ec"))
+	if err != nil || len(keys) != 2 {
+		t.Errorf("two keys of one label: found %d, %v", len(keys), err)
 	}
 	if k := find(t, token, "pkcs11:object=ec;id=%0A"); k.URI() != "pkcs11:token=edge;object=ec;id=%0A" {
 		t.Errorf("URI %s", k.URI())
 	}
 }
 
-func TestProve_RefusesWhatDoesNotBelongTogether(t *testing.T) {
+func TestKeyring_RefusesWhatDoesNotBelongTogether(t *testing.T) {
 	s := hsmtest.New(t)
 	token := up(t, configOf(s))
 	ec, other := find(t, token, "pkcs11:object=ec"), find(t, token, "pkcs11:object=rsa")
 	now := time.Now()
 	for name, c := range map[string]struct {
-		chain hsm.Chain
+		chain *x509.Certificate
 		want  string
 	}{
-		"another key":   {hsm.Chain{s.Issue(other.Public(), nil)}, "does not belong to key"},
-		"expired":       {hsm.Chain{s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-2*time.Hour), now.Add(-time.Hour) })}, "it expired on"},
-		"not yet valid": {hsm.Chain{s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) })}, "not valid before"},
-		"for clients": {hsm.Chain{s.Issue(ec.Public(), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })},
+		"another key": {s.Issue(other.Public(), nil), "does not belong to key"},
+		"expired": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-2*time.Hour), now.Add(-time.Hour) }),
+			"it expired on"},
+		"not yet valid": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }), "not valid before"},
+		"for clients": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }),
 			"lacks serverAuth"},
-		"for encryption": {hsm.Chain{s.Issue(ec.Public(), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })}, "lacks digitalSignature"},
+		"for encryption": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), "lacks digitalSignature"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := hsm.Prove(t.Context(), ec, c.chain, now); err == nil || !strings.Contains(err.Error(), c.want) {
+			_, err := addSite(t, token, hsm.Entry{Key: uri(t, "pkcs11:object=ec"), Chain: s.WriteChain("bad.pem", c.chain)})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
 	}
-	p, err := hsm.Prove(t.Context(), other, hsm.Chain{s.Issue(other.Public(), nil)}, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certs, err := hsm.NewCertificates([]*hsm.Pair{p})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := certificateFor(t, certs)
-	if want := []tls.SignatureScheme{tls.PSSWithSHA256, tls.PKCS1WithSHA256}; !slices.Contains(got.SupportedSignatureAlgorithms, want[0]) ||
-		!slices.Contains(got.SupportedSignatureAlgorithms, want[1]) {
-		t.Errorf("schemes %v lack some of %v", got.SupportedSignatureAlgorithms, want)
+	got := certificateFor(t, siteOf(t, token, hsm.Entry{Key: uri(t, "pkcs11:object=rsa")}))
+	for _, want := range []tls.SignatureScheme{tls.PSSWithSHA256, tls.PKCS1WithSHA256} {
+		if !slices.Contains(got.SupportedSignatureAlgorithms, want) {
+			t.Errorf("schemes %v lack %v", got.SupportedSignatureAlgorithms, want)
+		}
 	}
 }
 
@@ -102,25 +96,13 @@ func certificateFor(t *testing.T, c *hsm.Certificates) *tls.Certificate {
 }
 
 func TestCertificates_ECDSAFirstWhereTheClientTakesBoth(t *testing.T) {
-	s := hsmtest.New(t)
-	token := up(t, configOf(s))
-	var pairs []*hsm.Pair
-	for _, name := range []string{"rsa", "ec"} {
-		k := find(t, token, "pkcs11:object="+name)
-		p, err := hsm.Prove(t.Context(), k, hsm.Chain{s.Issue(k.Public(), nil)}, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		pairs = append(pairs, p)
-	}
-	certs, err := hsm.NewCertificates(pairs)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := up(t, configOf(hsmtest.New(t)))
+	certs := siteOf(t, token, hsm.Entry{Key: uri(t, "pkcs11:object=rsa")}, hsm.Entry{Key: uri(t, "pkcs11:object=ec")})
 	if got := certificateFor(t, certs); got.Leaf.PublicKeyAlgorithm != x509.ECDSA {
 		t.Errorf("chose %s", got.Leaf.PublicKeyAlgorithm)
 	}
 	rsaOnly := hello()
+	rsaOnly.ServerName = "localhost"
 	rsaOnly.SignatureSchemes = []tls.SignatureScheme{tls.PSSWithSHA256}
 	if got, err := certs.Certificate(rsaOnly); err != nil || got.Leaf.PublicKeyAlgorithm != x509.RSA {
 		t.Errorf("for a client without ECDSA: chose %v, %v", got, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -18,8 +19,12 @@ import (
 	"sallyport/hsm/wire"
 )
 
-// errGone is the error of calls whose process ended under them.
-var errGone = errors.New("the signer process ended")
+var (
+	// errGone is the error of calls whose process ended under them.
+	errGone = errors.New("the signer process ended")
+	// errStuck is the error of calls that had no answer within the sign timeout.
+	errStuck = errors.New("the signature had no answer in time")
+)
 
 // exitWait is how long a process may take to exit by itself once its
 // connection is closed.
@@ -29,6 +34,7 @@ const exitWait = 2 * time.Second
 type process struct {
 	cmd      *exec.Cmd
 	conn     net.Conn
+	output   *outputLog
 	out      *wire.Writer
 	answerIn time.Duration // the watchdog's bound for one signature
 
@@ -36,11 +42,13 @@ type process struct {
 	number  uint64
 	calls   map[uint64]*call
 	closing bool
+	blame   error // why it was condemned; set before condemned is closed
 	cause   error // why it ended; set before ended is closed
 
-	ended  chan struct{}  // closed when no call will be answered any more
-	owned  sync.WaitGroup // its goroutines
-	exited chan struct{}  // closed when the operating system's process is reaped
+	condemned chan struct{}  // closed when it should be replaced, though it may still answer
+	ended     chan struct{}  // closed when no call will be answered any more
+	owned     sync.WaitGroup // its goroutines
+	exited    chan struct{}  // closed when the operating system's process is reaped
 }
 
 // call is a question under way. It stays in process.calls until it is answered
@@ -49,6 +57,7 @@ type process struct {
 type call struct {
 	kind   wire.Kind
 	sent   time.Time
+	told   bool        // answer has got its one; guarded by process.mu
 	answer chan answer // holds one
 	free   func()      // gives the turn back; may be nil
 }
@@ -62,6 +71,11 @@ type answer struct {
 // gets nothing of this process's environment but what finds files and
 // credentials, and no open file but its end of the socketpair.
 func startProcess(c Config, log *slog.Logger) (*process, error) {
+	// Whoever started this process may have left it descriptors that a
+	// vendor's library has no business with.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("close_range: %w", err)
+	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
@@ -81,7 +95,8 @@ func startProcess(c Config, log *slog.Logger) (*process, error) {
 	cmd.Dir = c.Dir
 	cmd.Env = childEnvironment(c.Environment)
 	cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
-	cmd.Stderr = newOutputLog(log)
+	output := newOutputLog(log)
+	cmd.Stderr = output
 	cmd.WaitDelay = exitWait
 	// A group of its own: Ctrl-C on a terminal is for the parent to act on.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -91,10 +106,10 @@ func startProcess(c Config, log *slog.Logger) (*process, error) {
 	}
 
 	p := &process{
-		cmd: cmd, conn: conn, out: wire.NewWriter(deadlineWriter{conn, c.SignTimeout}),
-		answerIn: c.SignTimeout,
-		calls:    make(map[uint64]*call),
-		ended:    make(chan struct{}), exited: make(chan struct{}),
+		cmd: cmd, conn: conn, output: output, out: wire.NewWriter(deadlineWriter{conn, c.SignTimeout}),
+		answerIn:  c.SignTimeout,
+		calls:     make(map[uint64]*call),
+		condemned: make(chan struct{}), ended: make(chan struct{}), exited: make(chan struct{}),
 	}
 	p.owned.Go(p.read)
 	p.owned.Go(p.watch)
@@ -104,7 +119,8 @@ func startProcess(c Config, log *slog.Logger) (*process, error) {
 
 // childEnvironment is the whole environment of the signer process.
 func childEnvironment(vendor map[string]string) []string {
-	var env []string
+	// A crash inside the library must not print what its registers and stacks hold.
+	env := []string{"GOTRACEBACK=none"}
 	for _, name := range []string{"PATH", "HOME", "LANG", "TZ", "CREDENTIALS_DIRECTORY"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
@@ -135,8 +151,9 @@ func (p *process) call(ctx context.Context, kind wire.Kind, payload []byte, free
 	c := &call{kind: kind, sent: time.Now(), answer: make(chan answer, 1), free: free}
 	p.mu.Lock()
 	if p.cause != nil || p.closing {
+		c.tell(answer{err: errGone})
 		p.mu.Unlock()
-		c.finish(answer{err: errGone})
+		c.release()
 	} else {
 		p.number++
 		number := p.number
@@ -154,8 +171,17 @@ func (p *process) call(ctx context.Context, kind wire.Kind, payload []byte, free
 	}
 }
 
-func (c *call) finish(a answer) {
-	c.answer <- a
+// tell answers whoever waits for the call; only the first answer counts. The
+// caller holds the process's mu.
+func (c *call) tell(a answer) {
+	if !c.told {
+		c.told = true
+		c.answer <- a
+	}
+}
+
+// release gives the turn back, when the process is done with the call.
+func (c *call) release() {
 	if c.free != nil {
 		c.free()
 	}
@@ -183,7 +209,12 @@ func (p *process) read() {
 	for {
 		f, err := in.Read()
 		if err != nil {
-			p.end(fmt.Errorf("%w: %v", errGone, err))
+			// How it exited says more than that it did.
+			select {
+			case <-p.exited:
+			case <-time.After(exitWait):
+				p.end(fmt.Errorf("%w: %v", errGone, err))
+			}
 			return
 		}
 		a := answer{payload: append([]byte(nil), f.Payload...)}
@@ -203,46 +234,75 @@ func (p *process) read() {
 		p.mu.Lock()
 		c := p.calls[f.Number]
 		delete(p.calls, f.Number)
+		if c != nil {
+			c.tell(a)
+		}
+		gone := p.cause != nil
 		p.mu.Unlock()
-		if c == nil {
+		switch {
+		case c != nil:
+			c.release()
+		case !gone:
 			p.end(fmt.Errorf("%w: an answer to no question", wire.ErrFrame))
 			return
 		}
-		c.finish(a)
 	}
 }
 
-// watch ends a process that holds a signature for too long. A call inside a
-// library cannot be cancelled: replacing the process is all that helps.
+// watch condemns a process that holds a signature for too long. A call inside
+// a library cannot be cancelled: replacing the process is all that helps. Other
+// calls of the process may still be answered, so it is not ended here.
 func (p *process) watch() {
-	tick := time.NewTicker(p.answerIn / 8)
+	tick := time.NewTicker(max(p.answerIn/8, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
 		case <-p.ended:
 			return
 		case now := <-tick.C:
-			if p.overdue(now) {
-				p.end(fmt.Errorf("%w: a signature took more than %s", ErrTimeout, p.answerIn))
-				return
+			if n := p.giveUp(now); n > 0 {
+				p.condemn(fmt.Errorf("%w: %d took more than %s", errStuck, n, p.answerIn))
 			}
 		}
 	}
 }
 
-func (p *process) overdue(now time.Time) bool {
+// giveUp tells those who wait for an overdue signature that it will not come,
+// so that they may try elsewhere, and returns how many such calls there are.
+func (p *process) giveUp(now time.Time) (overdue int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.calls {
 		if c.kind == wire.Sign && now.Sub(c.sent) > p.answerIn {
-			return true
+			c.tell(answer{err: errStuck})
+			overdue++
 		}
 	}
-	return false
+	return overdue
+}
+
+// condemn asks for the process to be replaced. Only the first reason counts.
+func (p *process) condemn(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.blame == nil {
+		p.blame = why
+		close(p.condemned)
+	}
+}
+
+// busy says whether calls are under way.
+func (p *process) busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.calls) > 0
 }
 
 // end kills the process and fails what is under way. Only the first cause counts.
 func (p *process) end(cause error) {
+	if !errors.Is(cause, errGone) {
+		cause = fmt.Errorf("%w: %w", errGone, cause)
+	}
 	p.mu.Lock()
 	if p.cause != nil {
 		p.mu.Unlock()
@@ -251,6 +311,9 @@ func (p *process) end(cause error) {
 	p.cause = cause
 	lost := p.calls
 	p.calls = nil
+	for _, c := range lost {
+		c.tell(answer{err: cause})
+	}
 	graceful := p.closing
 	p.mu.Unlock()
 
@@ -260,7 +323,7 @@ func (p *process) end(cause error) {
 		_ = p.cmd.Process.Kill() // it may have exited already
 	}
 	for _, c := range lost {
-		c.finish(answer{err: errGone})
+		c.release()
 	}
 }
 
@@ -276,19 +339,31 @@ func (p *process) reap() {
 		}
 	})
 	err := p.cmd.Wait()
-	close(p.exited)
-	if err != nil {
-		p.end(fmt.Errorf("%w: %v", errGone, err))
-		return
+	if err == nil {
+		err = errors.New("exit status 0")
 	}
-	p.end(errGone)
+	if last := p.output.last(); last != "" {
+		err = fmt.Errorf("%w (it printed: %s)", err, last)
+	}
+	p.end(fmt.Errorf("%w: %w", errGone, err))
+	close(p.exited)
 }
 
-// stop lets the process go and waits until nothing of it is left.
+// stop lets the process go and waits until nothing of it is left. A process
+// that not even SIGKILL ends, since it waits inside a driver, is left behind.
 func (p *process) stop() {
 	p.mu.Lock()
 	p.closing = true
 	p.mu.Unlock()
 	p.end(errGone)
-	p.owned.Wait()
+	gone := make(chan struct{})
+	go func() {
+		p.owned.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-time.After(3 * exitWait):
+		p.output.log.Error("signer process cannot be killed and is left behind", "pid", p.cmd.Process.Pid)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -19,8 +18,10 @@ type Config struct {
 	Settings    wire.Settings     // which module, token and sessions
 	Environment map[string]string // for the vendor's library; reaches the signer process alone
 	Dir         string            // working directory of the signer process
-	SignTimeout time.Duration     // bound for one signature, and for the wait for it; 0: 5 s
+	SignTimeout time.Duration     // bound for one signature, and for the wait before it; 0: 5 s
 	OpenTimeout time.Duration     // bound for loading the module and logging in; 0: 30 s
+	Processes   int               // signer processes, each with Settings.Sessions sessions; 0: 1
+	Queue       int               // signatures of a kind that may wait; 0: 512
 }
 
 func (c Config) withDefaults() Config {
@@ -30,32 +31,45 @@ func (c Config) withDefaults() Config {
 	if c.OpenTimeout <= 0 {
 		c.OpenTimeout = 30 * time.Second
 	}
+	if c.Queue <= 0 {
+		c.Queue = 512
+	}
 	c.Settings.Sessions = max(1, c.Settings.Sessions)
+	c.Processes = max(1, c.Processes)
 	return c
 }
-
-const (
-	backoffLeast = 500 * time.Millisecond
-	backoffMost  = 30 * time.Second
-	settled      = 10 * time.Second // up for so long, a token is well again
-)
 
 // errStopped is the reason for Down after Run has ended.
 var errStopped = errors.New("it was stopped")
 
-// Token is a PKCS#11 token, served by a signer process while Run runs.
+// phase is what one of a token's signer processes is at.
+type phase uint8
+
+const (
+	phaseWaiting  phase = iota // not started yet
+	phaseStarting              // signatures wait for it
+	phaseUp
+	phaseDown // the last try failed; another one follows
+)
+
+// Token is a PKCS#11 token, served by signer processes while Run runs.
 type Token struct {
 	config  Config
 	log     *slog.Logger
 	metrics *tokenMetrics
-	turns   chan struct{} // as many as there may be signatures under way
+	queue   *queue
+	opening chan struct{} // held by the one process that is being opened
+	again   bool          // its last login did not come to a good end; guarded by opening
+	pace    pace
 
 	mu        sync.Mutex
+	phases    []phase
 	state     State
-	reason    error          // why it is down or locked
-	process   *process       // in state Up
-	inventory wire.Inventory // as of the last time it was up
-	changed   chan struct{}  // closed at the next change of state
+	reason    error          // why it is not up, as far as it is known
+	locked    error          // the refused PIN; nil: none
+	inventory wire.Inventory // as of the last time it was read
+	onRead    []func()       // called after it was read
+	changed   chan struct{}  // closed at the next change of state or inventory
 }
 
 // NewToken returns a token that Run brings up.
@@ -63,7 +77,9 @@ func NewToken(c Config, log *slog.Logger, m *Metrics) *Token {
 	c = c.withDefaults()
 	t := &Token{
 		config: c, log: log.With("token", c.Name),
-		turns:   make(chan struct{}, c.Settings.Sessions),
+		queue:   &queue{limit: c.Queue},
+		opening: make(chan struct{}, 1),
+		phases:  make([]phase, c.Processes),
 		changed: make(chan struct{}),
 	}
 	t.metrics = m.token(t)
@@ -73,26 +89,76 @@ func NewToken(c Config, log *slog.Logger, m *Metrics) *Token {
 // Name is what the configuration calls the token.
 func (t *Token) Name() string { return t.config.Name }
 
-// State returns the state, and the reason for it when it is Down or Locked.
+// State returns the state, and the reason for it when it is Degraded, Down or Locked.
 func (t *Token) State() (State, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.state, t.reason
 }
 
-// Inventory returns what the token held when it was last opened.
+// live says whether signatures are made, or will be in a moment.
+func (t *Token) live() bool {
+	state, _ := t.State()
+	return state.Live()
+}
+
+// cost is what one more signature is expected to cost here, in seconds.
+func (t *Token) cost(l lane) float64 {
+	return t.pace.cost(l, t.queue.load(), time.Now())
+}
+
+// whyDown is an ErrDown with the reason.
+func (t *Token) whyDown() error {
+	state, reason := t.State()
+	if reason == nil {
+		return problem(ErrDown, "", "token %q is %s", t.Name(), state)
+	}
+	return problem(ErrDown, "", "token %q is %s: %v", t.Name(), state, reason)
+}
+
+// Inventory returns what the token held when it was last read.
 func (t *Token) Inventory() wire.Inventory {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.inventory
 }
 
+// setInventory takes over what a process has read.
+func (t *Token) setInventory(inv wire.Inventory) {
+	t.mu.Lock()
+	t.inventory = inv
+	t.announce()
+	told := t.onRead
+	t.mu.Unlock()
+	for _, tell := range told {
+		tell()
+	}
+}
+
+// onInventory has f called, which must not block, after each reading of the token.
+func (t *Token) onInventory(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.onRead = append(t.onRead, f)
+}
+
+// announce wakes who waits for a change. The caller holds mu.
+func (t *Token) announce() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
 // Ready waits until the token is up for the first time, and returns why the
 // first try failed if it did.
 func (t *Token) Ready(ctx context.Context) error {
 	for {
-		state, changed, reason := t.now()
-		if state != Starting {
+		t.mu.Lock()
+		state, changed, reason := t.state, t.changed, t.reason
+		t.mu.Unlock()
+		switch state {
+		case Up, Degraded:
+			return nil
+		case Down, Locked:
 			return reason
 		}
 		select {
@@ -103,94 +169,89 @@ func (t *Token) Ready(ctx context.Context) error {
 	}
 }
 
-func (t *Token) now() (state State, changed <-chan struct{}, reason error) {
+// Run keeps the token's signer processes running, and returns when ctx has
+// ended and they are gone.
+func (t *Token) Run(ctx context.Context) {
+	var supervisors sync.WaitGroup
+	for i := range t.config.Processes {
+		supervisors.Go(func() { (&supervisor{token: t, index: i}).run(ctx) })
+	}
+	supervisors.Wait()
+}
+
+// report notes what process i is at, and what the token's state becomes by it.
+func (t *Token) report(i int, p phase, reason error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.state, t.changed, t.reason
+	t.phases[i] = p
+	t.settle(reason)
 }
 
-// Run starts the signer process, replaces it when it ends or no longer
-// answers, and returns nil when ctx ends and the process is gone.
-func (t *Token) Run(ctx context.Context) error {
-	var pause time.Duration
-	for {
-		up, err := t.serve(ctx)
-		switch {
-		case ctx.Err() != nil:
-			t.set(Down, errStopped, nil)
-			return nil
-		case class(err) == wire.PIN:
-			t.set(Locked, outward(err), nil)
-			<-ctx.Done()
-			return nil
-		case up > settled:
-			pause = 0
-		}
-		if up > 0 && pause == 0 {
-			pause = backoffLeast // for the next time; this time at once
-			continue
-		}
-		pause = min(max(2*pause, backoffLeast), backoffMost)
-		t.set(Down, outward(err), nil)
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-			t.set(Starting, nil, nil)
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// serve runs one process. It returns how long the token was up, 0 if never,
-// and why the process ended. A token that was up is left in state Starting.
-func (t *Token) serve(ctx context.Context) (up time.Duration, err error) {
-	t.metrics.starts.Inc()
-	p, err := startProcess(t.config, t.log)
-	if err != nil {
-		return 0, err
-	}
-	defer p.stop()
-
-	opening, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
-	defer cancel()
-	var inv wire.Inventory
-	if err := p.ask(opening, wire.Open, t.config.Settings, &inv); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			return 0, problem(ErrTimeout, "is the device reachable?", "the token did not open within %s", t.config.OpenTimeout)
-		}
-		return 0, err
-	}
+// reportLate says that process i takes long to start: it is no longer waited for.
+func (t *Token) reportLate(i int) {
 	t.mu.Lock()
-	t.inventory = inv
-	t.mu.Unlock()
-	t.set(Up, nil, p)
-	began := time.Now()
-	select {
-	case <-p.ended:
-		t.set(Starting, p.cause, nil)
-		return time.Since(began), p.cause
-	case <-ctx.Done():
-		return time.Since(began), ctx.Err()
+	defer t.mu.Unlock()
+	if t.phases[i] == phaseStarting {
+		t.phases[i] = phaseDown
+		t.settle(fmt.Errorf("its signer process has not opened it within %s", replaceWait))
 	}
 }
 
-// set changes the state. A change that the table of transitions lacks is
-// logged and made all the same: the token must not be stuck in a wrong state.
-func (t *Token) set(to State, reason error, p *process) {
-	t.mu.Lock()
+// settle derives the state from the phases, and opens or closes the queue
+// accordingly. The caller holds mu.
+func (t *Token) settle(reason error) {
+	count := make(map[phase]int)
+	for _, p := range t.phases {
+		count[p]++
+	}
+	to := Starting
+	switch {
+	case count[phaseUp] == len(t.phases):
+		to = Up
+	case count[phaseUp] > 0:
+		to = Degraded
+	case t.locked != nil:
+		to, reason = Locked, t.locked
+	case count[phaseStarting] == 0 && count[phaseDown] > 0:
+		to = Down
+	}
+	if to == t.state && to != Starting {
+		if reason != nil {
+			t.reason = reason
+		}
+		return
+	}
 	from := t.state
-	t.state, t.process = to, p
+	t.state = to
 	t.reason = nil
-	if to == Down || to == Locked {
-		t.reason = reason
+	if !from.Live() && to.Live() {
+		t.pace.returned(time.Now())
 	}
-	close(t.changed)
-	t.changed = make(chan struct{})
-	t.mu.Unlock()
+	switch to {
+	case Degraded:
+		t.reason = reason
+	case Down, Locked:
+		t.reason = reason
+		t.queue.close(&Error{Err: ErrDown, Text: fmt.Sprintf("token %q is %s: %v", t.Name(), to, reason)})
+	case Starting:
+		t.queue.open()
+	}
+	t.announce()
+	if from != to {
+		t.logChange(from, to, reason)
+	}
+}
 
+// logChange logs a change of state. One that the table of transitions lacks is
+// made all the same: the token must not be stuck in a wrong state.
+func (t *Token) logChange(from, to State, reason error) {
 	level := slog.LevelInfo
-	if to == Locked || to == Down && reason != errStopped {
+	switch {
+	case errors.Is(reason, errStopped):
+	case to == Down || to == Locked:
 		level = slog.LevelError
+	case from == Up:
+		level = slog.LevelWarn
 	}
 	attrs := []any{"from", from.String(), "to", to.String()}
 	if reason != nil {
@@ -203,87 +264,119 @@ func (t *Token) set(to State, reason error, p *process) {
 	t.log.Log(context.Background(), level, "token state changed", attrs...)
 }
 
-// live returns the process of a token that is up. It waits while one is being
-// started, and not for longer than ctx.
-func (t *Token) live(ctx context.Context) (*process, error) {
-	for {
-		t.mu.Lock()
-		state, reason, p, changed := t.state, t.reason, t.process, t.changed
-		t.mu.Unlock()
-		switch state {
-		case Up:
-			return p, nil
-		case Down, Locked:
-			return nil, &Error{Err: ErrDown, Text: fmt.Sprintf("token %q is %s: %v", t.Name(), state, reason)}
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("token %q is starting: %w", t.Name(), ErrTimeout)
-		}
-	}
-}
-
-// sign makes a signature, on a second process if the first one ends under it.
-func (t *Token) sign(ctx context.Context, r wire.SignRequest) ([]byte, error) {
-	payload, err := r.Append(nil)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.config.SignTimeout)
-	defer cancel()
-	began := time.Now()
-	var signature []byte
-	for range 2 {
-		if signature, err = t.try(ctx, payload); err == nil || !errors.Is(err, errGone) {
-			break
-		}
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("token %q: %w", t.Name(), ErrTimeout)
-	}
-	t.metrics.signed(r.Scheme, time.Since(began), err)
-	return signature, outward(err)
-}
-
-// try asks the live process once. An answer that condemns the process ends it
-// and counts as its end.
-func (t *Token) try(ctx context.Context, payload []byte) ([]byte, error) {
-	select {
-	case t.turns <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	free := func() { <-t.turns }
-	p, err := t.live(ctx)
-	if err != nil {
-		free()
-		return nil, err
-	}
-	signature, err := p.call(ctx, wire.Sign, payload, free)
-	var f *wire.Failure
-	if errors.As(err, &f) && f.Class != wire.Request {
-		p.end(f)
-		t.leave(ctx, p)
-		return nil, fmt.Errorf("%w: %v", errGone, f)
-	}
-	if errors.Is(err, errGone) {
-		t.leave(ctx, p)
-	}
-	return signature, err
-}
-
-// leave waits until a process that ended is out of use, so that whoever saw its
-// end is not sent to it again.
-func (t *Token) leave(ctx context.Context, p *process) {
+// lock ends all tries to log in: the token refused the PIN. Processes that are
+// logged in go on.
+func (t *Token) lock(i int, why error) {
 	t.mu.Lock()
-	current, changed := t.process == p, t.changed
-	t.mu.Unlock()
-	if !current {
+	defer t.mu.Unlock()
+	if t.locked == nil {
+		t.locked = why
+		t.log.Error("the PIN was refused and is not tried again", "reason", why)
+	}
+	t.phases[i] = phaseDown
+	t.settle(why)
+}
+
+// lockedBy returns the refusal that locked the token, or nil.
+func (t *Token) lockedBy() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.locked == nil {
+		return nil
+	}
+	return &wire.Failure{Class: wire.PIN, Cause: t.locked.Error(), Setting: "pin"}
+}
+
+// Unlock allows one more login after the PIN was refused: the operator says
+// that it, or the token, has been mended.
+func (t *Token) Unlock() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.locked == nil {
 		return
 	}
+	t.locked = nil
+	t.log.Info("the PIN may be tried again")
+	t.announce()
+}
+
+// mayOpen waits while the token is locked. It returns false where something has
+// changed and the caller should look again.
+func (t *Token) mayOpen(ctx context.Context, i int) bool {
+	t.mu.Lock()
+	if t.locked == nil {
+		t.mu.Unlock()
+		return true
+	}
+	t.phases[i] = phaseDown
+	t.settle(t.locked)
+	changed := t.changed
+	t.mu.Unlock()
 	select {
 	case <-changed:
 	case <-ctx.Done():
 	}
+	return false
+}
+
+// sign makes one try at a signature. It waits for a session and then for the
+// answer, each for the sign timeout at most and never longer than ctx.
+//
+// retry says that another try, at another process or token, may succeed.
+func (t *Token) sign(ctx context.Context, r wire.SignRequest) (signature []byte, retry bool, err error) {
+	payload, err := r.Append(nil)
+	if err != nil {
+		return nil, false, err
+	}
+	l := laneOf(r.Scheme)
+	wait, cancel := context.WithTimeout(ctx, t.config.SignTimeout)
+	defer cancel()
+	began := time.Now()
+	s, err := t.queue.take(wait, l)
+	t.metrics.waited(l, time.Since(began), err)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("token %q has no session free: %w", t.Name(), ErrTimeout)
+		}
+		return nil, ctx.Err() == nil, err
+	}
+	sent := time.Now()
+	signature, err = s.process.call(ctx, wire.Sign, payload, func() { t.queue.give(s, l) })
+	t.metrics.signed(r.Scheme, time.Since(sent), err)
+	var f *wire.Failure
+	switch {
+	case err == nil:
+		t.pace.note(l, time.Since(sent))
+		return signature, false, nil
+	case errors.As(err, &f) && f.Class != wire.Request:
+		// Its sessions, or the whole device, are not well: a new process is.
+		t.queue.remove(s)
+		s.process.condemn(f)
+		return nil, true, outward(err)
+	case errors.Is(err, errGone):
+		t.queue.remove(s)
+		return nil, true, fmt.Errorf("token %q: %w", t.Name(), err)
+	case errors.Is(err, errStuck):
+		t.queue.remove(s)
+		return nil, true, fmt.Errorf("token %q: %w", t.Name(), ErrTimeout)
+	case errors.As(err, &f):
+		// The key may have left this token and still be on another one.
+		return nil, true, outward(err)
+	}
+	return nil, false, err
+}
+
+// Rescan reads the token's objects anew, in every process that is up, since
+// each has handles of its own.
+func (t *Token) Rescan(ctx context.Context) error {
+	var errs []error
+	for _, p := range t.queue.processes() {
+		var inv wire.Inventory
+		if err := p.ask(ctx, wire.List, nil, &inv); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		t.setInventory(inv)
+	}
+	return errors.Join(errs...)
 }

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -32,6 +31,7 @@ type service struct {
 	listeners []net.Listener // one for each of config.Listeners
 	admin     net.Listener   // nil: off
 	tokens    []*hsm.Token   // one for each of config.HSM.Tokens
+	keyring   *hsm.Keyring
 	sites     []*hsm.Certificates
 	pools     map[string]*proxy.Pool
 
@@ -53,9 +53,9 @@ func build(ctx context.Context, config *configs.Config, file string, log *slog.L
 	s.startTokens(ctx)
 	s.proveSites(ctx)
 	s.buildPools()
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		s.close()
-		return nil, errors.New("interrupted")
+		return nil, errInterrupted
 	}
 	if len(s.problems) > 0 {
 		s.close()
@@ -63,6 +63,9 @@ func build(ctx context.Context, config *configs.Config, file string, log *slog.L
 	}
 	return s, nil
 }
+
+// errInterrupted is the error of what a signal has stopped.
+var errInterrupted = errors.New("interrupted")
 
 // close ends what build started. It may be called once more than needed.
 func (s *service) close() {
@@ -98,71 +101,6 @@ func newRegistry() *prometheus.Registry {
 	return r
 }
 
-// openSockets opens every address that the configuration names.
-func (s *service) openSockets() {
-	passed := passedSockets{}
-	for i, l := range s.config.Listeners {
-		socket, err := passed.open(l.Address)
-		if err != nil {
-			s.problem(fmt.Sprintf("listeners[%d].address", i), err)
-		}
-		s.listeners = append(s.listeners, socket)
-	}
-	if s.config.Admin.Enabled() {
-		var err error
-		if s.admin, err = passed.open(s.config.Admin.Address); err != nil {
-			s.problem("admin.address", err)
-		}
-	}
-}
-
-// passedSockets are those that systemd passed, by name; they are asked for once.
-type passedSockets struct {
-	asked  bool
-	byName map[string][]net.Listener
-}
-
-func (p *passedSockets) open(address string) (net.Listener, error) {
-	name, ok := strings.CutPrefix(address, "systemd:")
-	if !ok {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			// The typed nil of a failed *net.TCPListener stays in here.
-			return nil, listenError{err}
-		}
-		return l, nil
-	}
-	if !p.asked {
-		p.asked = true
-		var err error
-		if p.byName, err = activation.ListenersWithNames(); err != nil {
-			return nil, fmt.Errorf("sockets passed by systemd: %w", err)
-		}
-	}
-	found := p.byName[name]
-	if len(found) != 1 || found[0] == nil {
-		return nil, fmt.Errorf("systemd passed %d TCP sockets named %q, one is needed (FileDescriptorName= in the socket unit)", len(found), name)
-	}
-	return found[0], nil
-}
-
-// listenError says what a failed listen needs.
-type listenError struct{ error }
-
-func (e listenError) Unwrap() error { return e.error }
-
-func (e listenError) Hint() string {
-	switch text := e.Error(); {
-	case strings.Contains(text, "address already in use"):
-		return "another process listens there; `ss -ltnp` shows which"
-	case strings.Contains(text, "permission denied"):
-		return "ports below 1024 need CAP_NET_BIND_SERVICE, as the systemd unit gives it"
-	case strings.Contains(text, "cannot assign"):
-		return "this machine does not have that address"
-	}
-	return ""
-}
-
 // startTokens brings up all tokens side by side.
 func (s *service) startTokens(ctx context.Context) {
 	var running context.Context
@@ -172,21 +110,40 @@ func (s *service) startTokens(ctx context.Context) {
 	for _, t := range s.config.HSM.Tokens {
 		token := hsm.NewToken(tokenConfig(t, s.config.Dir), s.log, metrics)
 		s.tokens = append(s.tokens, token)
-		s.running.Go(func() {
-			if err := token.Run(running); err != nil {
-				s.log.Error("token ended", "token", token.Name(), "error", err)
-			}
-		})
+		s.running.Go(func() { token.Run(running) })
 	}
 	for i, token := range s.tokens {
-		if err := token.Ready(ctx); err != nil {
-			path := fmt.Sprintf("hsm.tokens[%d]", i)
-			var e *hsm.Error
-			if errors.As(err, &e) && e.Setting != "" {
-				path += "." + e.Setting
-			}
-			s.problem(path, err)
+		if err := token.Ready(ctx); err != nil && ctx.Err() == nil {
+			s.tokenProblem(i, err)
 		}
+	}
+	s.refuseTwins()
+}
+
+// tokenProblem notes a problem of a token by the setting that is to blame.
+func (s *service) tokenProblem(i int, err error) {
+	path := fmt.Sprintf("hsm.tokens[%d]", i)
+	var e *hsm.Error
+	if errors.As(err, &e) && e.Setting != "" {
+		path += "." + e.Setting
+	}
+	s.problem(path, err)
+}
+
+// refuseTwins refuses a token that is configured twice: each key would be found
+// twice, and a wrong PIN be tried twice.
+func (s *service) refuseTwins() {
+	seen := make(map[string]int)
+	for i, t := range s.tokens {
+		info := t.Inventory().Token
+		if info.Serial == "" {
+			continue
+		}
+		id := s.config.HSM.Tokens[i].Module + "\x00" + info.Serial
+		if first, twice := seen[id]; twice {
+			s.problem(fmt.Sprintf("hsm.tokens[%d]", i), fmt.Errorf("it is the same token as hsm.tokens[%d] (serial %q)", first, info.Serial))
+		}
+		seen[id] = i
 	}
 }
 
@@ -202,66 +159,51 @@ func tokenConfig(t configs.Token, dir string) hsm.Config {
 		Environment: t.Environment,
 		Dir:         dir,
 		SignTimeout: time.Duration(t.SignTimeout),
+		Processes:   t.Processes,
+		Queue:       t.Queue,
 	}
 }
 
 // proveSites finds and proves the keys and certificates of every site.
 func (s *service) proveSites(ctx context.Context) {
-	for i, site := range s.config.Sites {
-		var pairs []*hsm.Pair
-		for j, c := range site.Certificates {
-			path := fmt.Sprintf("sites[%d].certificates[%d]", i, j)
-			if pair := s.prove(ctx, path, c, site.Hosts); pair != nil {
-				pairs = append(pairs, pair)
+	s.keyring = hsm.NewKeyring(s.tokens, time.Duration(s.config.HSM.Rescan), s.log)
+	allUp := true
+	for i, t := range s.tokens {
+		if state, reason := t.State(); !state.Live() {
+			allUp = false
+			if len(s.problems) == 0 { // it was up, a moment ago
+				s.tokenProblem(i, fmt.Errorf("it went %s: %w", state, reason))
 			}
 		}
-		if len(pairs) < len(site.Certificates) {
-			s.sites = append(s.sites, nil) // the problems have been reported
+	}
+	for i, site := range s.config.Sites {
+		path := func(j int) string { return fmt.Sprintf("sites[%d].certificates[%d]", i, j) }
+		var entries []hsm.Entry
+		for j, c := range site.Certificates {
+			uri, err := hsm.ParseURI(c.Key)
+			if err != nil {
+				s.problem(path(j)+".key", err)
+				continue
+			}
+			entries = append(entries, hsm.Entry{Key: uri, Chain: c.Chain})
+		}
+		s.sites = append(s.sites, nil)
+		if !allUp || len(entries) < len(site.Certificates) {
+			continue // a key may be on the token that is not up, whose problem is known
+		}
+		now := time.Now()
+		certificates, problems := s.keyring.Add(ctx, site.Name, entries, now)
+		for _, p := range problems {
+			s.problem(strings.TrimSuffix(path(p.Entry)+"."+p.Part, "."), p.Err)
+		}
+		if certificates == nil {
 			continue
 		}
-		certificates, err := hsm.NewCertificates(pairs)
-		if err != nil {
-			s.problem(fmt.Sprintf("sites[%d].certificates", i), err)
-		}
-		s.sites = append(s.sites, certificates)
-	}
-}
-
-// prove returns nil when the pair cannot be served; the problem is then noted.
-func (s *service) prove(ctx context.Context, path string, c configs.Certificate, hosts []string) *hsm.Pair {
-	uri, err := hsm.ParseURI(c.Key)
-	if err != nil {
-		s.problem(path+".key", err)
-		return nil
-	}
-	for _, t := range s.tokens {
-		if state, _ := t.State(); state != hsm.Up {
-			return nil // the key may be there; the token's own problem is known
+		s.sites[i] = certificates
+		for j, pairs := range certificates.Pairs() {
+			s.warnOfCertificate(path(j), pairs[0].Leaf(), site.Hosts, now)
 		}
 	}
-	key, err := hsm.FindKey(s.tokens, uri)
-	if err != nil {
-		s.problem(path+".key", err)
-		return nil
-	}
-	now := time.Now()
-	var chain hsm.Chain
-	if c.Chain != "" {
-		chain, err = hsm.ReadChain(c.Chain)
-	} else {
-		chain, err = key.ChainFromToken(now)
-	}
-	if err != nil {
-		s.problem(path+".chain", err)
-		return nil
-	}
-	pair, err := hsm.Prove(ctx, key, chain, now)
-	if err != nil {
-		s.problem(path, err)
-		return nil
-	}
-	s.warnOfCertificate(path, pair.Leaf(), hosts, now)
-	return pair
 }
 
 // expiresSoon is when a certificate that still is valid is worth a warning.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -44,14 +46,15 @@ func check(ctx context.Context, file string, listen bool, stdout, stderr io.Writ
 		return err
 	}
 	// The problems are reported below; the log would say them twice.
-	quiet := config.Log
-	quiet.Level, quiet.Format = "error", "text"
-	s, err := build(ctx, config, file, serviceLog(quiet, io.Discard), listen)
+	s, err := build(ctx, config, file, slog.New(slog.DiscardHandler), listen)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	s.dialBackends(ctx)
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	for _, w := range s.warnings {
 		fmt.Fprintf(stderr, "warning: %s\n", w)
 	}
@@ -59,17 +62,32 @@ func check(ctx context.Context, file string, listen bool, stdout, stderr io.Writ
 	return nil
 }
 
-// dialBackends warns of each backend that cannot be reached now.
+// dialBackends warns of each backend that cannot be reached now. All are dialled
+// at once, so that dead ones cost one timeout together.
 func (s *service) dialBackends(ctx context.Context) {
+	type outcome struct {
+		path string
+		err  error
+	}
+	var all []*outcome
+	var dialling sync.WaitGroup
 	for i, p := range s.config.Pools {
 		for j, b := range p.Backends {
-			d := net.Dialer{Timeout: time.Duration(p.Timeouts.Connect)}
-			conn, err := d.DialContext(ctx, "tcp", b.Address)
-			if err != nil {
-				s.warn(fmt.Sprintf("pools[%d].backends[%d].address", i, j), "cannot be reached now: %v", err)
-				continue
-			}
-			conn.Close()
+			o := &outcome{path: fmt.Sprintf("pools[%d].backends[%d].address", i, j)}
+			all = append(all, o)
+			dialling.Go(func() {
+				d := net.Dialer{Timeout: time.Duration(p.Timeouts.Connect)}
+				conn, err := d.DialContext(ctx, "tcp", b.Address)
+				if o.err = err; err == nil {
+					conn.Close()
+				}
+			})
+		}
+	}
+	dialling.Wait()
+	for _, o := range all {
+		if o.err != nil {
+			s.warn(o.path, "cannot be reached now: %v", o.err)
 		}
 	}
 }
@@ -82,9 +100,15 @@ func (s *service) describe(w io.Writer) {
 			s.config.HSM.Tokens[i].Name, info.Library, info.Label, info.Serial, info.Sessions)
 	}
 	for i, site := range s.config.Sites {
-		for _, p := range s.sites[i].Pairs() {
-			fmt.Fprintf(w, "site %s: %s key %s, certificate %s until %s\n",
-				site.Name, p.Key.Type(), p.Key.URI(), p.Leaf().Subject, p.Leaf().NotAfter.UTC().Format(time.DateOnly))
+		for _, pairs := range s.sites[i].Pairs() {
+			for j, p := range pairs {
+				as := ""
+				if j > 0 {
+					as = " (fallback)"
+				}
+				fmt.Fprintf(w, "site %s: %s key %s, certificate %s until %s%s\n",
+					site.Name, p.Key.Type(), p.Key.URI(), p.Leaf().Subject, p.Leaf().NotAfter.UTC().Format(time.DateOnly), as)
+			}
 		}
 	}
 	fmt.Fprintln(w, "ok")

@@ -85,7 +85,7 @@ func runDemo(ctx context.Context, f demoFlags, stdout, stderr io.Writer) (err er
 		defer b.stop()
 		plan.Backends = append(plan.Backends, b.address)
 	}
-	config := filepath.Join(f.dir, "sallyport.yaml")
+	config := filepath.Join(f.dir, "demo.yaml")
 	if err := plan.write(config); err != nil {
 		return err
 	}
@@ -107,8 +107,8 @@ func runDemo(ctx context.Context, f demoFlags, stdout, stderr io.Writer) (err er
 	fmt.Fprintf(stdout, `
 Sallyport runs with the configuration %[1]s. Try it:
 
-  curl -v --cacert %[2]s --connect-to ::%[3]s https://ec.sallyport.test/
-  curl -v --cacert %[2]s --connect-to ::%[3]s --http1.1 --tls-max 1.2 https://rsa.sallyport.test/
+  curl -v --cacert '%[2]s' --connect-to ::%[3]s https://ec.sallyport.test/
+  curl -v --cacert '%[2]s' --connect-to ::%[3]s --http1.1 --tls-max 1.2 https://rsa.sallyport.test/
   curl -s http://%[4]s/metrics | grep sallyport_signatures_total
 
 Ctrl-C ends it.
@@ -125,23 +125,15 @@ Ctrl-C ends it.
 // softHSM finds the token's library, and says what is missing.
 func softHSM(dir string) (module string, err error) {
 	if _, err := os.Stat(filepath.Join(dir, "softhsm2.conf")); err != nil {
-		return "", &hinted{fmt.Errorf("%s holds no SoftHSM token", dir), "make one: scripts/softhsm-init.sh " + dir}
+		return "", hint(fmt.Errorf("%s holds no SoftHSM token", dir), "make one: scripts/softhsm-init.sh "+dir)
 	}
 	for _, pattern := range []string{"/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/*/softhsm/libsofthsm2.so", "/usr/lib64/libsofthsm2.so"} {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
 			return found[0], nil
 		}
 	}
-	return "", &hinted{errors.New("SoftHSM is not installed"), "Debian: apt-get install softhsm2"}
+	return "", hint(errors.New("SoftHSM is not installed"), "Debian: apt-get install softhsm2")
 }
-
-// hinted is an error with what can be done about it.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Hint() string { return h.hint }
 
 func (p demoPlan) write(path string) error {
 	t, err := template.New("demo.yaml").Parse(demoTemplate)

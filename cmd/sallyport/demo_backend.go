@@ -18,7 +18,7 @@ type sampleBackend struct {
 func startSampleBackend(name, address string) (*sampleBackend, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, listenError{err}
+		return nil, listenError(err)
 	}
 	b := &sampleBackend{
 		address: l.Addr().String(),

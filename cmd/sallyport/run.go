@@ -21,6 +21,11 @@ const (
 // defaultConfig is where the packaged service has its configuration.
 const defaultConfig = "/etc/sallyport/sallyport.yaml"
 
+// usageError is a command line that makes no sense.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
 // run is the whole command; it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	var started bool // the command line was understood
@@ -47,7 +52,7 @@ Check and run:         sallyport check && sallyport serve`,
 	switch {
 	case err == nil:
 		return 0
-	case !started:
+	case !started, errors.As(err, new(usageError)):
 		report(stderr, err)
 		fmt.Fprintln(stderr, "hint: sallyport --help shows the commands, sallyport COMMAND --help its flags")
 		return exitUsage
@@ -62,8 +67,8 @@ func report(w io.Writer, err error) {
 	var problems *configs.Problems
 	if !errors.As(err, &problems) {
 		fmt.Fprintf(w, "error: %v\n", err)
-		if hint := hintOf(err); hint != "" {
-			fmt.Fprintf(w, "hint: %s\n", hint)
+		if text := hintOf(err); text != "" {
+			fmt.Fprintf(w, "hint: %s\n", text)
 		}
 		return
 	}
@@ -78,6 +83,18 @@ func report(w io.Writer, err error) {
 		}
 	}
 }
+
+// hinted is an error with what can be done about it.
+type hinted struct {
+	error
+	text string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+func (h *hinted) Hint() string  { return h.text }
+
+// hint adds to err what can be done about it.
+func hint(err error, text string) error { return &hinted{err, text} }
 
 // hintOf returns what an error says can be done about it, or "".
 func hintOf(err error) string {

@@ -46,12 +46,17 @@ func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal is no longer caught
 	config, err := configs.Load(file)
 	if err != nil {
 		return err
 	}
 	log := serviceLog(config.Log, stderr)
 	s, err := build(ctx, config, file, log, true)
+	if errors.Is(err, errInterrupted) {
+		log.Info("stopped before it served")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -63,11 +68,6 @@ func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	context.AfterFunc(ctx, func() {
-		stop() // a second signal is no longer caught
-		log.Info("stopping", "shutdown_timeout", config.ShutdownTimeout.String())
-		notify(log, daemon.SdNotifyStopping)
-	})
 	return s.run(ctx, server)
 }
 
@@ -94,6 +94,13 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 		parts.Go(func() error { return a.Run(adminCtx) })
 		s.log.Info("listening", "for", "admin", "address", s.admin.Addr().String())
 	}
+	parts.Go(func() error { return s.keyring.Run(adminCtx) })
+	parts.Go(func() error {
+		<-ctx.Done()
+		s.log.Info("stopping", "shutdown_timeout", s.config.ShutdownTimeout.String())
+		notify(s.log, daemon.SdNotifyStopping)
+		return nil
+	})
 	parts.Go(func() error {
 		defer stopAdmin()
 		return server.Run(ctx)

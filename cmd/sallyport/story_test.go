@@ -24,14 +24,17 @@ func TestMain(m *testing.M) {
 // backends of its own. Beside testscript's commands they have
 //
 //	serve FILE            start sallyport serve; sets $ADDR and $ADMIN; logs in serve.log, access.log
-//	stop [TIMEOUT]        SIGTERM, and the exit code must be 0
+//	stop                  SIGTERM, and the exit code must be 0
 //	signal SIG            send a signal to the serving process
 //	killsigner            SIGKILL the signer process
 //	p11 ARGS…             pkcs11-tool on the token, logged in
-//	issue KEY ID FILE [CHANGE]  a certificate for a key in the token: expired, client, foreign, future
-//	traffic start|stop [all]    requests on new connections all the time; stop reports failures
-//	websocket URL PROTO   echo through a WebSocket
+//	issue KEY ID FILE [CHANGE]  a certificate for a key in the token: expired, client, future
+//	traffic start|more|stop [WAY…]  requests all the time on open connections ("open") and on new
+//	                      ones that resume or not ("resumed", "full"); more waits until all get
+//	                      through; after stop none of the ways named may have lost any
+//	websocket URL         echo through a WebSocket
 //	memory mark|flat      peak memory of the serving process: at most 32 MiB above the mark
+//	separate              the serving process has neither the library nor the PIN
 //	secrets FILE…         none of the files shows the PIN
 //	wait-for FILE TEXT    until the file has the text
 //

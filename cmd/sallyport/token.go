@@ -27,7 +27,14 @@ import (
 )
 
 func tokenCommand() *cobra.Command {
-	c := &cobra.Command{Use: "token", Short: "Look at PKCS#11 tokens"}
+	c := &cobra.Command{
+		Use:   "token",
+		Short: "Look at PKCS#11 tokens",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return usageError{errors.New("token needs a command, such as list")}
+		},
+	}
 	c.AddCommand(tokenListCommand())
 	return c
 }
@@ -57,6 +64,9 @@ after the login.`,
   sallyport token list --module /usr/lib/softhsm/libsofthsm2.so --label edge --pin file:edge.pin`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.check(c.Flags().Changed("config")); err != nil {
+				return usageError{err}
+			}
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
 			return tokenList(ctx, f, c.OutOrStdout(), c.ErrOrStderr())
@@ -68,9 +78,20 @@ after the login.`,
 	c.Flags().StringVar(&f.pin, "pin", "", "with --label: where the PIN is (file:PATH or credential:NAME)")
 	c.Flags().StringArrayVar(&f.environment, "env", nil, "with --module: NAME=VALUE for the vendor's library, may be given often")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
-	c.MarkFlagsMutuallyExclusive("config", "module")
-	c.MarkFlagsRequiredTogether("label", "pin")
 	return c
+}
+
+// check refuses flags that do not go together.
+func (f tokenListFlags) check(config bool) error {
+	switch {
+	case config && f.module != "":
+		return errors.New("--config and --module exclude each other")
+	case f.module == "" && (f.label != "" || f.pin != "" || len(f.environment) > 0):
+		return errors.New("--label, --pin and --env go with --module")
+	case (f.label == "") != (f.pin == ""):
+		return errors.New("--label and --pin go together")
+	}
+	return nil
 }
 
 // listing is what is printed of one token.
@@ -93,7 +114,7 @@ func tokenList(ctx context.Context, f tokenListFlags, stdout, stderr io.Writer) 
 		if c.Settings.PIN == "" {
 			found, err = visible(ctx, c, log)
 		} else {
-			found, err = loggedIn(ctx, c, log)
+			found, err = loggedIn(ctx, c)
 		}
 		if err != nil {
 			return err
@@ -167,17 +188,21 @@ func visible(ctx context.Context, c hsm.Config, log *slog.Logger) ([]listing, er
 }
 
 // loggedIn is what one token holds.
-func loggedIn(ctx context.Context, c hsm.Config, log *slog.Logger) ([]listing, error) {
-	c.Settings.Sessions = 1
+func loggedIn(parent context.Context, c hsm.Config) ([]listing, error) {
+	c.Settings.Sessions, c.Processes = 1, 1
 	token := hsm.NewToken(c, slog.New(slog.DiscardHandler), hsm.NewMetrics(prometheus.NewRegistry()))
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- token.Run(ctx) }()
+	ctx, cancel := context.WithCancel(parent)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		token.Run(ctx)
+	}()
 	err := token.Ready(ctx)
 	inv := token.Inventory()
 	cancel()
-	if runErr := <-done; runErr != nil {
-		log.Warn("token ended", "error", runErr)
+	<-done
+	if err != nil && parent.Err() != nil {
+		return nil, errInterrupted
 	}
 	if err != nil {
 		return nil, err

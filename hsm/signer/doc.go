@@ -5,14 +5,15 @@
 // one end of a socketpair as file descriptor 3, and asks over it in the
 // protocol of package wire. One process serves one token.
 //
-//	socketpair ─ read loop ─┬─ queue ─ worker 1 ─ crypto11 ─ session
-//	   (Run)                │          worker …              (one each)
-//	                        └─ open, list, slots: in turn, in the read loop
+//	socketpair ─ Run ─┬─ queue ── worker 1 ─ crypto11 ─ session
+//	                  │           worker …              (one each)
+//	                  └─ orders ─ obey: open, list, slots, in turn
 //
-// Run owns the read loop and the workers. There are as many workers as
-// sessions, each holding its operating system thread while the library
-// computes. The serving process never has more signatures under way than there
-// are workers; one that did would block the read loop and nobody else.
+// Run reads and passes on, and never calls the library: it is what notices that
+// the serving process has gone. There are as many workers as the token lets
+// this process have sessions, each holding its operating system thread while
+// the library computes. The serving process asks for no more signatures at once
+// than that.
 //
 // How it fails: every error of the token is classified (failure.go) and
 // answered; what to do about it is for the serving process to decide. Nothing

@@ -42,7 +42,8 @@ func TestClassOf(t *testing.T) {
 		pkcs11.CKR_TOKEN_NOT_PRESENT:       wire.Device,
 		pkcs11.CKR_GENERAL_ERROR:           wire.Device,
 		pkcs11.CKR_VENDOR_DEFINED + 1:      wire.Device,
-		pkcs11.CKR_KEY_HANDLE_INVALID:      wire.Request,
+		pkcs11.CKR_KEY_HANDLE_INVALID:      wire.Session,
+		pkcs11.CKR_KEY_TYPE_INCONSISTENT:   wire.Request,
 		pkcs11.CKR_MECHANISM_PARAM_INVALID: wire.Request,
 	} {
 		if got := classOf(rv); got != want {

@@ -20,7 +20,7 @@ import (
 const maxObjects = 4096
 
 // keys are the keys that can sign, by the name that the serving process has for them.
-type keys map[wire.KeyID]crypto11.Signer
+type keys map[wire.ObjectID]crypto11.Signer
 
 // inventory reads the open token's private keys and certificates. A key that
 // cannot sign is listed with the reason.
@@ -42,11 +42,7 @@ func (o *openToken) inventory() (wire.Inventory, keys, error) {
 	for _, h := range handles {
 		k, signer := o.key(s, h)
 		if signer != nil {
-			id := wire.KeyIDOf(k.Public)
-			if _, twice := found[id]; twice {
-				continue // the same key under two labels signs all the same
-			}
-			found[id] = signer
+			found[k.Object()] = signer
 		}
 		inv.Keys = append(inv.Keys, k)
 	}
@@ -65,6 +61,8 @@ func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Si
 	keyType, ok := s.ulong(h, pkcs11.CKA_KEY_TYPE)
 	k.Type = keyTypeName(keyType, ok)
 	switch {
+	case !ok:
+		k.Reason = "its CKA_KEY_TYPE cannot be read"
 	case keyType != pkcs11.CKK_RSA && keyType != pkcs11.CKK_EC:
 		k.Reason = "only RSA and EC keys can serve TLS"
 	case len(k.ID) == 0:
@@ -96,7 +94,7 @@ func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Si
 	case len(pairs) > 1:
 		k.Reason = fmt.Sprintf("%d private keys share this CKA_ID and label", len(pairs))
 	default:
-		if k.Reason = describe(&k, pairs[0]); k.Reason == "" {
+		if k.Reason = describe(&k, keyType, pairs[0]); k.Reason == "" {
 			return k, pairs[0]
 		}
 	}
@@ -104,18 +102,28 @@ func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Si
 }
 
 // describe fills in the public key and its type, and says why it will not do.
-func describe(k *wire.Key, s crypto11.Signer) (reason string) {
+func describe(k *wire.Key, keyType uint, s crypto11.Signer) (reason string) {
+	// The public half is another object, or a certificate, of the same CKA_ID: it
+	// may be anything. That it belongs to the key is proved by test signatures.
 	switch pub := s.Public().(type) {
 	case *rsa.PublicKey:
+		if keyType != pkcs11.CKK_RSA {
+			return "the public key or certificate with its CKA_ID is of another type"
+		}
 		k.Type = fmt.Sprintf("RSA-%d", pub.N.BitLen())
 		if pub.N.BitLen() < 2048 {
 			return "RSA keys need 2048 bits or more"
 		}
 	case *ecdsa.PublicKey:
+		if keyType != pkcs11.CKK_EC {
+			return "the public key or certificate with its CKA_ID is of another type"
+		}
 		k.Type = pub.Curve.Params().Name
 		if k.Type != "P-256" && k.Type != "P-384" {
 			return "only the curves P-256 and P-384 are served"
 		}
+	default:
+		return "the public key or certificate with its CKA_ID is of another type"
 	}
 	der, err := x509.MarshalPKIXPublicKey(s.Public())
 	if err != nil {

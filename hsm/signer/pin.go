@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"sallyport/hsm/wire"
 )
@@ -52,7 +53,8 @@ func readPIN(source string) (pin, error) {
 }
 
 func readPINFile(path string) (pin, error) {
-	f, err := os.Open(path)
+	// Without O_NONBLOCK a FIFO in the file's place would block for ever.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		e := pinSetup("PIN file: %v", err)
 		if errors.Is(err, fs.ErrPermission) {

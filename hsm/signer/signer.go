@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -34,19 +35,31 @@ func Main() error {
 	if kind, err := unix.GetsockoptInt(SocketFD, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || kind != unix.AF_UNIX {
 		return errors.New("sallyport signer is started by sallyport serve, not by hand")
 	}
+	// What ps and top show in the place of "exe".
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(unsafe.StringData("sallyport-sign\x00"))), 0, 0, 0)
 	socket := os.NewFile(SocketFD, "serving process")
 	defer socket.Close()
 	return Run(socket)
 }
 
-// Run answers questions until conn ends, which is not an error. Its workers end
-// with the call that they are in. Run does not wait for that, since a call may
-// hang inside the library for good: it is meant to be the last that a process
-// does.
+// maxQueue bounds the signatures that wait for a worker. The serving process
+// asks for no more than there are sessions, of which there are fewer.
+const maxQueue = 4096
+
+// Run answers questions until conn ends, which is not an error. Nothing in its
+// own goroutine calls the library, so it notices that end whatever the library
+// is stuck in; it does not wait for those calls, and is meant to be the last
+// that a process does.
 func Run(conn io.ReadWriter) error {
-	s := &signer{out: wire.NewWriter(conn)}
+	s := &signer{
+		out:    wire.NewWriter(conn),
+		queue:  make(chan job, maxQueue),
+		orders: make(chan order, 1),
+	}
+	defer close(s.queue)
+	defer close(s.orders)
+	go s.obey()
 	in := wire.NewReader(conn)
-	defer s.stopWorkers()
 	for {
 		f, err := in.Read()
 		switch {
@@ -55,77 +68,101 @@ func Run(conn io.ReadWriter) error {
 		case err != nil:
 			return fmt.Errorf("read from the serving process: %w", err)
 		}
-		if err := s.handle(f); err != nil {
-			return fmt.Errorf("answer the serving process: %w", err)
+		if err := s.take(f); err != nil {
+			return fmt.Errorf("asked by the serving process: %w", err)
 		}
 	}
 }
 
-// signer is the state of the process. The read loop owns it all but keys,
-// which the workers read.
+// signer is the state of the process.
 type signer struct {
-	out   *wire.Writer
-	open  *openToken
-	queue chan job
-	keys  atomic.Pointer[keys]
+	out    *wire.Writer
+	queue  chan job             // for the workers
+	orders chan order           // for obey
+	keys   atomic.Pointer[keys] // what the workers sign with; nil before Open
+	open   *openToken           // obey's own
 }
 
+// job is a signature to make.
 type job struct {
 	number  uint64
 	request wire.SignRequest
 }
 
-// handle answers one question, or hands it to a worker. Its error is the
-// connection's.
-func (s *signer) handle(f wire.Frame) error {
+// order is any other question.
+type order struct {
+	number  uint64
+	kind    wire.Kind
+	payload []byte
+}
+
+// take passes a question on. Its error ends the process: the other side does
+// not keep to the protocol.
+func (s *signer) take(f wire.Frame) error {
+	payload := append([]byte(nil), f.Payload...) // the frame's is read over
 	switch f.Kind {
 	case wire.Sign:
-		r, err := wire.ParseSignRequest(f.Payload)
+		r, err := wire.ParseSignRequest(payload)
 		if err != nil {
 			return err
 		}
-		if s.open == nil {
-			return s.fail(f.Number, errors.New("the token is not open"))
+		select {
+		case s.queue <- job{f.Number, r}:
+			return nil
+		default:
+			return fmt.Errorf("%d signatures at once", maxQueue)
 		}
-		r.Digest = append([]byte(nil), r.Digest...) // the frame's payload is read over
-		s.queue <- job{f.Number, r}
-		return nil
-	case wire.Open:
-		return s.answer(f.Number, func() (any, error) { return s.openToken(f.Payload) })
-	case wire.List:
-		return s.answer(f.Number, func() (any, error) { return s.list() })
-	case wire.Slots:
-		return s.answer(f.Number, func() (any, error) { return s.slots(f.Payload) })
+	case wire.Open, wire.List, wire.Slots:
+		select {
+		case s.orders <- order{f.Number, f.Kind, payload}:
+			return nil
+		default:
+			return fmt.Errorf("%s before the last question of its kind was answered", f.Kind)
+		}
 	}
 	return fmt.Errorf("%w: %s is no question", wire.ErrFrame, f.Kind)
 }
 
-func (s *signer) answer(number uint64, do func() (any, error)) error {
-	result, err := do()
-	if err != nil {
-		return s.fail(number, err)
+// obey answers what is not a signature, one question after the other.
+func (s *signer) obey() {
+	for o := range s.orders {
+		result, err := s.do(o)
+		if err == nil {
+			var payload []byte
+			if payload, err = json.Marshal(result); err == nil {
+				err = s.out.Write(wire.Frame{Kind: wire.Done, Number: o.number, Payload: payload})
+			}
+		}
+		if err != nil {
+			// An answer too long for a frame comes to this as well.
+			_ = s.out.Write(wire.Frame{Kind: wire.Failed, Number: o.number, Payload: failed(err).Append(nil)})
+		}
 	}
-	payload, err := json.Marshal(result)
-	if err != nil {
-		return s.fail(number, err)
-	}
-	return s.out.Write(wire.Frame{Kind: wire.Done, Number: number, Payload: payload})
 }
 
-func (s *signer) fail(number uint64, err error) error {
-	return s.out.Write(wire.Frame{Kind: wire.Failed, Number: number, Payload: failed(err).Append(nil)})
-}
-
-func (s *signer) openToken(payload []byte) (any, error) {
+func (s *signer) do(o order) (any, error) {
 	var settings wire.Settings
-	if err := json.Unmarshal(payload, &settings); err != nil {
-		return nil, err
+	if o.kind != wire.List {
+		if err := json.Unmarshal(o.payload, &settings); err != nil {
+			return nil, err
+		}
 	}
+	switch o.kind {
+	case wire.Open:
+		return s.openToken(settings)
+	case wire.List:
+		return s.list()
+	default:
+		return slots(settings)
+	}
+}
+
+func (s *signer) openToken(settings wire.Settings) (any, error) {
 	if s.open != nil {
 		return nil, errors.New("the token is already open")
 	}
-	if settings.Sessions < 1 {
-		return nil, setup("sessions must be 1 or more")
+	if settings.Sessions < 1 || settings.Sessions > maxQueue {
+		return nil, setup("sessions must be from 1 to %d", maxQueue)
 	}
 	open, err := openTokenOf(settings)
 	if err != nil {
@@ -136,7 +173,6 @@ func (s *signer) openToken(payload []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.queue = make(chan job)
 	for range open.sessions {
 		go s.work()
 	}
@@ -156,11 +192,8 @@ func (s *signer) list() (any, error) {
 	return inv, nil
 }
 
-func (s *signer) slots(payload []byte) (any, error) {
-	var settings wire.Settings
-	if err := json.Unmarshal(payload, &settings); err != nil {
-		return nil, err
-	}
+// slots lists what a module shows without a login.
+func slots(settings wire.Settings) (any, error) {
 	m, err := loadModule(settings.Module)
 	if err != nil {
 		return nil, err
@@ -189,12 +222,12 @@ func (s *signer) work() {
 		if f.Payload, err = s.sign(j.request); err != nil {
 			f.Kind, f.Payload = wire.Failed, failed(err).Append(nil)
 		}
-		_ = s.out.Write(f) // the read loop sees the same end of the connection
+		_ = s.out.Write(f) // Run sees the same end of the connection
 	}
 }
 
 func (s *signer) sign(r wire.SignRequest) ([]byte, error) {
-	key, ok := (*s.keys.Load())[r.Key]
+	key, ok := (*s.keys.Load())[r.Object]
 	if !ok {
 		return nil, errors.New("the token no longer holds this key")
 	}
@@ -206,11 +239,12 @@ func (s *signer) sign(r wire.SignRequest) ([]byte, error) {
 	if isRSA != (r.Scheme != wire.ECDSA) {
 		return nil, fmt.Errorf("%s is not for this type of key", r.Scheme)
 	}
-	return key.Sign(nil, r.Digest, opts)
-}
-
-func (s *signer) stopWorkers() {
-	if s.queue != nil {
-		close(s.queue)
+	signature, err := key.Sign(nil, r.Digest, opts)
+	if err != nil {
+		if _, ok := returnValue(err); !ok {
+			// Not the library's word but crypto11's of what it got from it.
+			return nil, &failure{wire.Failure{Class: wire.Session, Cause: err.Error()}}
+		}
 	}
+	return signature, err
 }

@@ -2,6 +2,7 @@ package signer
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ThalesIgnite/crypto11"
@@ -40,7 +41,7 @@ func openTokenOf(s wire.Settings) (*openToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mayLogin(t); err != nil {
+	if err := mayLogin(t, s.Again); err != nil {
 		return nil, err
 	}
 	secret, err := readPIN(s.PIN)
@@ -51,28 +52,68 @@ func openTokenOf(s wire.Settings) (*openToken, error) {
 		return nil, fmt.Errorf("initialise the module anew: %w", err)
 	}
 
-	slot := int(t.slot)
-	c, err := crypto11.Configure(&crypto11.Config{
+	config := &crypto11.Config{
 		Path:            s.Module,
-		SlotNumber:      &slot,
 		Pin:             string(secret),
 		MaxSessions:     s.Sessions + 1, // one is kept for the login
 		PoolWaitTimeout: sessionWait,
-	})
+	}
+	// By serial where that is one token's alone: a library may number its slots
+	// anew when it is initialised again, and the PIN must go to this token.
+	if t.SerialNumber != "" && countSerial(all, t.SerialNumber) == 1 {
+		config.TokenSerial = t.SerialNumber
+	} else {
+		slot := int(t.slot)
+		config.SlotNumber = &slot
+	}
+	c, err := crypto11.Configure(config)
+	config.Pin = ""
 	if err != nil {
 		return nil, loginFailure(t, err)
 	}
-	sessions := s.Sessions
-	if most := t.MaxRwSessionCount; most != pkcs11.CK_EFFECTIVELY_INFINITE && most != pkcs11.CK_UNAVAILABLE_INFORMATION {
-		// crypto11 keeps to what the token says, so more workers would only wait.
-		sessions = max(1, min(sessions, int(most)-1))
+	sessions, err := m.measureSessions(t.slot, s.Sessions)
+	if err != nil {
+		return nil, err
 	}
 	return &openToken{module: m, token: t, sessions: sessions, crypto11: c}, nil
 }
 
+func countSerial(all []token, serial string) (n int) {
+	for _, t := range all {
+		if t.SerialNumber == serial {
+			n++
+		}
+	}
+	return n
+}
+
+// measureSessions returns how many sessions the token lets this process have
+// beside the one of the login, at most as many as are wanted. crypto11 opens
+// them when they are first needed, and what a token says of its bound is often
+// not what it does.
+func (m *module) measureSessions(slot uint, wanted int) (int, error) {
+	var open []pkcs11.SessionHandle
+	defer func() {
+		for _, h := range open {
+			_ = m.ctx.CloseSession(h)
+		}
+	}()
+	for len(open) < wanted {
+		h, err := m.ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+		if err != nil && len(open) == 0 {
+			return 0, fmt.Errorf("open a session beside the one of the login: %w", err)
+		}
+		if err != nil {
+			break
+		}
+		open = append(open, h)
+	}
+	return len(open), nil
+}
+
 // mayLogin refuses to spend a token's last tries: a locked token needs its
-// security officer.
-func mayLogin(t token) error {
+// security officer. Nor is a login repeated that may be what was counted as wrong.
+func mayLogin(t token, again bool) error {
 	f := setup("token %q", t.Label).of("pin")
 	f.Class = wire.PIN
 	switch {
@@ -84,18 +125,40 @@ func mayLogin(t token) error {
 		f.Code = pkcs11.CKR_PIN_INCORRECT
 		f.Cause += " has one try left before it locks its PIN, so it is not used"
 		return f.hint("log in once with the vendor's tool and the right PIN: that resets the count")
+	case again && t.Flags&pkcs11.CKF_USER_PIN_COUNT_LOW != 0:
+		f.Code = pkcs11.CKR_PIN_INCORRECT
+		f.Cause += " has counted a wrong PIN since the last good login, so the login is not repeated"
+		return f.hint("check the PIN; to log in once with the vendor's tool resets the count")
 	}
 	return nil
 }
 
+// loginText is what crypto11 says of an error of C_Login.
+const loginText = "failed to log into"
+
+// loginFailure sorts an error of crypto11.Configure. A refused login is never
+// repeated, whatever its code: libraries have many names for a wrong PIN.
 func loginFailure(t token, err error) error {
 	f := failed(err)
 	rv, ok := returnValue(err)
-	if !ok || f.Class != wire.PIN {
+	if ok && strings.Contains(err.Error(), loginText) && !deviceGone(rv) {
+		f.Class = wire.PIN
+	}
+	if f.Class != wire.PIN {
 		return fmt.Errorf("open token %q: %w", t.Label, err)
 	}
 	f.Setting = "pin"
 	f.Cause = fmt.Sprintf("token %q refuses the PIN: %v", t.Label, rv)
 	f.Hint = "it was tried once and will not be tried again; check the PIN before the token locks itself"
 	return &failure{*f}
+}
+
+// deviceGone says whether a login failed for want of the device, which counts no try.
+func deviceGone(rv pkcs11.Error) bool {
+	switch uint(rv) {
+	case pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DEVICE_MEMORY,
+		pkcs11.CKR_HOST_MEMORY, pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_SESSION_HANDLE_INVALID:
+		return true
+	}
+	return false
 }

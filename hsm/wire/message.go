@@ -18,6 +18,10 @@ type Settings struct {
 
 	PIN      string `json:"pin,omitempty"` // where the PIN is: file:PATH or credential:NAME
 	Sessions int    `json:"sessions"`      // signatures under way at once
+
+	// Again: the last login did not come to a good end. A token that has
+	// counted a wrong PIN since is then left alone.
+	Again bool `json:"again,omitempty"`
 }
 
 // TokenInfo is what C_GetTokenInfo and C_GetInfo say (PKCS#11 v2.40 §5.4, §5.5).
@@ -31,13 +35,16 @@ type TokenInfo struct {
 	Sessions     int    `json:"sessions"`
 }
 
-// KeyID names a key: the SHA-256 of its public key's SubjectPublicKeyInfo. It
-// stays the same when the token's handles change and on every token that holds
-// the key.
+// KeyID names a key, on whichever tokens hold it: the SHA-256 of its public
+// key's SubjectPublicKeyInfo.
 type KeyID [sha256.Size]byte
 
 // KeyIDOf returns the KeyID of a public key in PKIX DER.
 func KeyIDOf(spki []byte) KeyID { return sha256.Sum256(spki) }
+
+// ObjectID names a private key object of one token. It stays the same when the
+// token's handles change.
+type ObjectID [sha256.Size]byte
 
 // Key is a private key that the token holds.
 type Key struct {
@@ -46,6 +53,18 @@ type Key struct {
 	Type   string `json:"type"`            // "RSA-2048", "P-256", or what it is instead
 	Public []byte `json:"public,omitempty"`
 	Reason string `json:"reason,omitempty"` // why it cannot sign; empty: it can
+}
+
+// Object returns the name of the object: a digest of its CKA_ID, label and
+// public key. The public key alone does not do, since it is an object of its
+// own: two private keys may claim the same one, and only one of them is right.
+func (k Key) Object() ObjectID {
+	h := sha256.New()
+	for _, part := range [][]byte{k.ID, []byte(k.Label), k.Public} {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		h.Write(part)
+	}
+	return ObjectID(h.Sum(nil))
 }
 
 // Certificate is an X.509 certificate that the token holds.
@@ -92,18 +111,18 @@ func (s Scheme) String() string {
 
 // SignRequest asks for a signature over Digest, which is as long as Hash says.
 //
-//	key     32 bytes
+//	object  32 bytes
 //	scheme  1 byte
 //	hash    1 byte: 4, 5 or 6 for SHA-256, SHA-384, SHA-512 (TLS HashAlgorithm, RFC 5246 §7.4.1.4.1)
 //	digest  the rest
 type SignRequest struct {
-	Key    KeyID
+	Object ObjectID
 	Scheme Scheme
 	Hash   crypto.Hash
 	Digest []byte
 }
 
-const signRequestHead = len(KeyID{}) + 2
+const signRequestHead = len(ObjectID{}) + 2
 
 var hashNumbers = map[crypto.Hash]byte{crypto.SHA256: 4, crypto.SHA384: 5, crypto.SHA512: 6}
 
@@ -126,7 +145,7 @@ func (r SignRequest) Append(b []byte) ([]byte, error) {
 	if len(r.Digest) != r.Hash.Size() {
 		return nil, fmt.Errorf("digest has %d bytes, %s has %d", len(r.Digest), r.Hash, r.Hash.Size())
 	}
-	b = append(b, r.Key[:]...)
+	b = append(b, r.Object[:]...)
 	b = append(b, byte(r.Scheme), number)
 	return append(b, r.Digest...), nil
 }
@@ -137,14 +156,14 @@ func ParseSignRequest(b []byte) (SignRequest, error) {
 	if len(b) < signRequestHead {
 		return r, fmt.Errorf("%w: sign request of %d bytes", ErrFrame, len(b))
 	}
-	copy(r.Key[:], b)
-	r.Scheme = Scheme(b[len(r.Key)])
+	copy(r.Object[:], b)
+	r.Scheme = Scheme(b[len(r.Object)])
 	if r.Scheme < PKCS1v15 || r.Scheme > ECDSA {
 		return r, fmt.Errorf("%w: %s", ErrFrame, r.Scheme)
 	}
 	var ok bool
-	if r.Hash, ok = hashByNumber(b[len(r.Key)+1]); !ok {
-		return r, fmt.Errorf("%w: hash %d", ErrFrame, b[len(r.Key)+1])
+	if r.Hash, ok = hashByNumber(b[len(r.Object)+1]); !ok {
+		return r, fmt.Errorf("%w: hash %d", ErrFrame, b[len(r.Object)+1])
 	}
 	r.Digest = b[signRequestHead:]
 	if len(r.Digest) != r.Hash.Size() {

@@ -118,7 +118,7 @@ func TestWriter_AnErrorStays(t *testing.T) {
 }
 
 func TestSignRequest_RoundTrip(t *testing.T) {
-	want := SignRequest{Key: KeyIDOf([]byte("key")), Scheme: PSS, Hash: crypto.SHA384, Digest: bytes.Repeat([]byte{9}, 48)}
+	want := SignRequest{Object: Key{Label: "key"}.Object(), Scheme: PSS, Hash: crypto.SHA384, Digest: bytes.Repeat([]byte{9}, 48)}
 	b, err := want.Append(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestFailure_RoundTripAndCut(t *testing.T) {
 // What the peer sends is never trusted: whatever parses must come out again as
 // the same bytes, and nothing may panic.
 func FuzzParse(f *testing.F) {
-	r, _ := SignRequest{Key: KeyIDOf(nil), Scheme: ECDSA, Hash: crypto.SHA256, Digest: make([]byte, 32)}.Append(nil)
+	r, _ := SignRequest{Object: Key{}.Object(), Scheme: ECDSA, Hash: crypto.SHA256, Digest: make([]byte, 32)}.Append(nil)
 	f.Add(appendFrame(nil, Frame{Kind: Sign, Number: 1, Payload: r}))
 	f.Add(appendFrame(nil, Frame{Kind: Failed, Number: 2, Payload: (&Failure{Class: PIN, Code: 0xA0, Cause: "c", Hint: "h"}).Append(nil)}))
 	f.Add([]byte{0, 0, 0, 0})

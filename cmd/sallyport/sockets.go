@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/activation"
+)
+
+// openSockets opens every address that the configuration names.
+func (s *service) openSockets() {
+	passed := passedSockets{}
+	for i, l := range s.config.Listeners {
+		socket, err := passed.open(l.Address)
+		if err != nil {
+			s.problem(fmt.Sprintf("listeners[%d].address", i), err)
+		}
+		s.listeners = append(s.listeners, socket)
+	}
+	if s.config.Admin.Enabled() {
+		var err error
+		if s.admin, err = passed.open(s.config.Admin.Address); err != nil {
+			s.problem("admin.address", err)
+		}
+	}
+}
+
+// passedSockets are those that systemd passed, by name; they are asked for once.
+type passedSockets struct {
+	asked  bool
+	byName map[string][]net.Listener
+}
+
+func (p *passedSockets) open(address string) (net.Listener, error) {
+	name, ok := strings.CutPrefix(address, "systemd:")
+	if !ok {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, listenError(err)
+		}
+		return l, nil
+	}
+	if !p.asked {
+		p.asked = true
+		var err error
+		if p.byName, err = activation.ListenersWithNames(); err != nil {
+			return nil, fmt.Errorf("sockets passed by systemd: %w", err)
+		}
+	}
+	found := p.byName[name]
+	if len(found) != 1 || found[0] == nil {
+		return nil, fmt.Errorf("systemd passed %d TCP sockets named %q, one is needed (FileDescriptorName= in the socket unit)", len(found), name)
+	}
+	return found[0], nil
+}
+
+// listenError is a failed listen with what it needs.
+func listenError(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return hint(err, "another process listens there; `ss -ltnp` shows which")
+	case errors.Is(err, syscall.EACCES):
+		return hint(err, "ports below 1024 need CAP_NET_BIND_SERVICE, as the systemd unit gives it")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return hint(err, "this machine does not have that address")
+	}
+	return err
+}

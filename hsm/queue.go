@@ -1,0 +1,226 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"sallyport/hsm/wire"
+)
+
+// ErrBusy: so many signatures wait already that another one would only wait in vain.
+var ErrBusy = errors.New("too many signatures wait")
+
+// lane is a kind of signature with a queue of its own, so that slow RSA never
+// stands in front of ECDSA.
+type lane uint8
+
+const (
+	laneECDSA lane = iota
+	laneRSA
+	lanes
+)
+
+func laneOf(s wire.Scheme) lane {
+	if s == wire.ECDSA {
+		return laneECDSA
+	}
+	return laneRSA
+}
+
+func (l lane) String() string {
+	if l == laneECDSA {
+		return "ecdsa"
+	}
+	return "rsa"
+}
+
+// queue hands out a token's sessions: each process has some, and a signature
+// that finds none free waits in its lane, first come, first served. A waiter
+// whose context ends leaves its lane at once.
+//
+// Where both kinds are asked for, RSA leaves an eighth of the sessions (one at
+// least) to ECDSA. A device that works off one call after the other delays
+// ECDSA all the same.
+type queue struct {
+	limit int // waiters in a lane
+
+	mu      sync.Mutex
+	seats   []*seat
+	waiting [lanes][]*waiter
+	busy    [lanes]int
+	used    [lanes]bool // has ever been asked for
+	closed  error       // why nobody can be served now nor soon; nil: worth waiting
+}
+
+// seat is a process and how many of its sessions are free.
+type seat struct {
+	process  *process
+	sessions int
+	free     int
+}
+
+type waiter struct {
+	seat chan *seat // gets one, or is closed when the wait is in vain
+}
+
+// take waits for a session. It fails with ErrBusy when the lane is full, with
+// what close was given when the token is down, and with ctx's error.
+func (q *queue) take(ctx context.Context, l lane) (*seat, error) {
+	q.mu.Lock()
+	q.used[l] = true
+	if q.closed != nil {
+		defer q.mu.Unlock()
+		return nil, q.closed
+	}
+	if len(q.waiting[l]) == 0 {
+		if s := q.seatFor(l); s != nil {
+			q.mu.Unlock()
+			return s, nil
+		}
+	}
+	if len(q.waiting[l]) >= q.limit {
+		defer q.mu.Unlock()
+		return nil, fmt.Errorf("%w (%d)", ErrBusy, q.limit)
+	}
+	w := &waiter{seat: make(chan *seat, 1)}
+	q.waiting[l] = append(q.waiting[l], w)
+	q.mu.Unlock()
+
+	select {
+	case s, ok := <-w.seat:
+		if !ok {
+			return nil, q.reason()
+		}
+		return s, nil
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	if i := slices.Index(q.waiting[l], w); i >= 0 {
+		q.waiting[l] = slices.Delete(q.waiting[l], i, i+1)
+		q.mu.Unlock()
+		return nil, ctx.Err()
+	}
+	q.mu.Unlock()
+	// It was served in the same moment: the session goes to the next one.
+	if s, ok := <-w.seat; ok {
+		q.give(s, l)
+	}
+	return nil, ctx.Err()
+}
+
+func (q *queue) reason() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed != nil {
+		return q.closed
+	}
+	return ErrDown
+}
+
+// seatFor takes a session of the process with the most free ones, or returns
+// nil. The caller holds mu.
+func (q *queue) seatFor(l lane) *seat {
+	var best *seat
+	total := 0
+	for _, s := range q.seats {
+		total += s.sessions
+		if s.free > 0 && (best == nil || s.free > best.free) {
+			best = s
+		}
+	}
+	if best == nil || l == laneRSA && q.used[laneECDSA] && total > 1 && q.busy[laneRSA] >= total-max(1, total/8) {
+		return nil
+	}
+	best.free--
+	q.busy[l]++
+	return best
+}
+
+// give returns a session, and with it the next waiter its turn.
+func (q *queue) give(s *seat, l lane) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s.free++
+	q.busy[l]--
+	q.serve()
+}
+
+// serve gives free sessions to waiters, ECDSA first: it is done soonest. The
+// caller holds mu.
+func (q *queue) serve() {
+	for l := range lanes {
+		for len(q.waiting[l]) > 0 {
+			s := q.seatFor(l)
+			if s == nil {
+				break
+			}
+			q.waiting[l][0].seat <- s
+			q.waiting[l] = slices.Delete(q.waiting[l], 0, 1)
+		}
+	}
+}
+
+// add opens a process's sessions to the waiting.
+func (q *queue) add(p *process, sessions int) *seat {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := &seat{process: p, sessions: sessions, free: sessions}
+	q.seats = append(q.seats, s)
+	q.closed = nil
+	q.serve()
+	return s
+}
+
+// remove takes a process out of use. What is under way on it goes on.
+func (q *queue) remove(s *seat) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if i := slices.Index(q.seats, s); i >= 0 {
+		q.seats = slices.Delete(q.seats, i, i+1)
+	}
+}
+
+// close fails all that waits, and all that comes, with why, until open or add.
+func (q *queue) close(why error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = why
+	for l := range lanes {
+		for _, w := range q.waiting[l] {
+			close(w.seat)
+		}
+		q.waiting[l] = nil
+	}
+}
+
+// open lets signatures wait again: a process is about to come.
+func (q *queue) open() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = nil
+}
+
+// load is how many signatures wait or are under way.
+func (q *queue) load() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for l := range lanes {
+		n += q.busy[l] + len(q.waiting[l])
+	}
+	return n
+}
+
+// processes are those in use.
+func (q *queue) processes() []*process {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var all []*process
+	for _, s := range q.seats {
+		all = append(all, s.process)
+	}
+	return all
+}

@@ -1,0 +1,158 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"sallyport/hsm/wire"
+)
+
+const (
+	backoffLeast = 500 * time.Millisecond
+	backoffMost  = 30 * time.Second
+	settled      = 10 * time.Second // up for so long, a process counts as well again
+
+	// replaceWait is how long signatures wait for a replacement. One that
+	// takes longer to open is most often a token that is not there.
+	replaceWait = 2 * time.Second
+)
+
+// supervisor keeps one of a token's signer processes running.
+type supervisor struct {
+	token    *Token
+	index    int
+	retiring sync.WaitGroup // processes that were replaced and finish what they have
+}
+
+// run starts the process, replaces it when it ends or is condemned, and returns
+// when ctx has ended and nothing of it is left.
+func (s *supervisor) run(ctx context.Context) {
+	defer s.retiring.Wait()
+	var pause time.Duration
+	for ctx.Err() == nil {
+		if !s.token.mayOpen(ctx, s.index) {
+			continue // it was locked; it no longer is, or ctx has ended
+		}
+		up, err := s.serve(ctx, pause == 0)
+		if ctx.Err() != nil {
+			break
+		}
+		if class(err) == wire.PIN {
+			s.token.lock(s.index, outward(err))
+			continue
+		}
+		if up > settled {
+			pause = 0
+		}
+		if up > 0 && pause == 0 {
+			pause = backoffLeast // for the next time; this time at once
+			continue
+		}
+		pause = min(max(2*pause, backoffLeast), backoffMost)
+		s.token.report(s.index, phaseDown, outward(err))
+		select {
+		case <-time.After(pause/2 + rand.N(pause)):
+		case <-ctx.Done():
+		}
+	}
+	s.token.report(s.index, phaseDown, errStopped)
+}
+
+// serve runs one process until it ends or is condemned. It returns how long it
+// was up, 0 if never, and why it is no longer. A condemned process goes on
+// with what it has while its successor is already being started.
+func (s *supervisor) serve(ctx context.Context, hopeful bool) (up time.Duration, err error) {
+	t := s.token
+	if hopeful {
+		// Signatures wait for this one, but not for long.
+		t.report(s.index, phaseStarting, nil)
+		late := time.AfterFunc(replaceWait, func() { t.reportLate(s.index) })
+		defer late.Stop()
+	}
+	p, inv, err := t.openProcess(ctx)
+	if err != nil {
+		return 0, err
+	}
+	t.setInventory(inv)
+	seat := t.queue.add(p, max(1, inv.Token.Sessions))
+	t.report(s.index, phaseUp, nil)
+	began := time.Now()
+	select {
+	case <-p.ended:
+		err = p.cause
+	case <-p.condemned:
+		err = p.blame
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	t.queue.remove(seat)
+	if ctx.Err() == nil {
+		t.report(s.index, phaseStarting, err)
+	}
+	s.retiring.Go(func() { t.retire(ctx, p) })
+	return time.Since(began), err
+}
+
+// retire lets a process finish what is under way, for as long as one signature
+// may take, and then ends it.
+func (t *Token) retire(ctx context.Context, p *process) {
+	defer p.stop()
+	grace := time.NewTimer(t.config.SignTimeout)
+	defer grace.Stop()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for p.busy() {
+		select {
+		case <-p.ended:
+			return
+		case <-grace.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// openProcess starts a process and opens the token in it. One process of a
+// token is opened at a time: that spares the device a storm of logins, and a
+// PIN that is refused is seen before the next one would try it.
+func (t *Token) openProcess(ctx context.Context) (*process, wire.Inventory, error) {
+	var inv wire.Inventory
+	select {
+	case t.opening <- struct{}{}:
+		defer func() { <-t.opening }()
+	case <-ctx.Done():
+		return nil, inv, ctx.Err()
+	}
+	if err := t.lockedBy(); err != nil {
+		return nil, inv, err
+	}
+	t.metrics.starts.Inc()
+	p, err := startProcess(t.config, t.log)
+	if err != nil {
+		return nil, inv, err
+	}
+	opening, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
+	defer cancel()
+	settings := t.config.Settings
+	settings.Again = t.again
+	if err := p.ask(opening, wire.Open, settings, &inv); err != nil {
+		t.again = true
+		p.stop()
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			err = problem(ErrTimeout, "is the device reachable?", "the token did not open within %s", t.config.OpenTimeout)
+		case errors.Is(err, errGone):
+			e := problem(ErrDown, "the vendor's library may have crashed; try it with the vendor's own tool", "%v", err)
+			e.Setting = "module"
+			err = e
+		}
+		return nil, inv, err
+	}
+	t.again = false
+	return p, inv, nil
+}
