@@ -261,21 +261,20 @@ func (r *Keyring) forget() {
 
 // report logs what has changed, and what is newly not served.
 func (r *Keyring) report(site string, before, after served) {
-	has := func(pairs []*Pair, p *Pair) bool {
-		return slices.ContainsFunc(pairs, func(o *Pair) bool { return o.Leaf().Equal(p.Leaf()) })
+	place := func(pairs []*Pair, p *Pair) int {
+		return slices.IndexFunc(pairs, func(o *Pair) bool { return o.Leaf().Equal(p.Leaf()) })
 	}
 	for i, p := range after.pairs {
-		what := "certificate is a fallback"
+		was := place(before.pairs, p)
 		switch {
-		case i == 0 && (len(before.pairs) == 0 || !before.pairs[0].Leaf().Equal(p.Leaf())):
-			what = "certificate goes live"
-		case has(before.pairs, p):
-			continue
+		case i == 0 && was != 0:
+			r.log.Info("certificate goes live", describePair(site, p)...)
+		case i > 0 && was <= 0:
+			r.log.Info("certificate is a fallback", describePair(site, p)...)
 		}
-		r.log.Info(what, describePair(site, p)...)
 	}
 	for _, p := range before.pairs {
-		if !has(after.pairs, p) {
+		if place(after.pairs, p) < 0 {
 			r.log.Info("certificate is no longer served", describePair(site, p)...)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -26,7 +27,8 @@ func serveCommand() *cobra.Command {
 		Short: "Accept HTTPS and forward it",
 		Long: `Serve runs until it gets SIGTERM or SIGINT. It then stops accepting, lets the
 requests under way finish within shutdown_timeout, and exits with 0. A second
-signal ends it at once.
+signal ends it at once. On SIGHUP it reads its tokens anew, for new keys and
+certificates, and tries a PIN that was refused once more.
 
 The service log goes to standard error, the access log to standard output.`,
 		Example: "  sallyport serve --config /etc/sallyport/sallyport.yaml",
@@ -95,6 +97,7 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 		s.log.Info("listening", "for", "admin", "address", s.admin.Addr().String())
 	}
 	parts.Go(func() error { return s.keyring.Run(adminCtx) })
+	parts.Go(func() error { s.heedHangups(ctx); return nil })
 	parts.Go(func() error {
 		<-ctx.Done()
 		s.log.Info("stopping", "shutdown_timeout", s.config.ShutdownTimeout.String())
@@ -113,6 +116,26 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 	err := parts.Wait()
 	s.log.Info("stopped")
 	return err
+}
+
+// heedHangups reads the tokens anew on SIGHUP, and lets a token that refused its
+// PIN be logged in to once more: the operator says that something has changed.
+func (s *service) heedHangups(ctx context.Context) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			s.log.Info("reading the tokens anew", "cause", "SIGHUP")
+			for _, t := range s.tokens {
+				t.Unlock()
+			}
+			s.keyring.Rescan()
+		}
+	}
 }
 
 // notify tells systemd, when it asked to be told (sd_notify(3)).

@@ -52,10 +52,12 @@ func (w *world) issue(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("no change %q", args[3])
 		}
 	}
-	chain := w.token.WriteChain("issued.pem", w.token.Issue(w.token.Public(args[0], args[1]), change))
-	b, err := os.ReadFile(chain)
+	certificate := w.token.Issue(w.token.Public(args[0], args[1]), change)
+	b, err := os.ReadFile(w.token.WriteChain("issued.pem", certificate))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]+".der"), certificate.Raw, 0o600))
+	ts.Setenv("SERIAL", fmt.Sprintf("%x", certificate.SerialNumber))
 }
 
 // secrets greps files for the token's PIN.

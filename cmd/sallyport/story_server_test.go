@@ -101,7 +101,7 @@ func (w *world) stop(ts *testscript.TestScript, neg bool, _ []string) {
 }
 
 func (w *world) signal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP}
 	ts.Check(w.server.cmd.Process.Signal(signals[args[0]]))
 }
 

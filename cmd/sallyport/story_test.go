@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 //	signal SIG            send a signal to the serving process
 //	killsigner            SIGKILL the signer process
 //	p11 ARGS…             pkcs11-tool on the token, logged in
-//	issue KEY ID FILE [CHANGE]  a certificate for a key in the token: expired, client, future
+//	issue KEY ID FILE [CHANGE]  a certificate for a key in the token: expired, client, future;
+//	                      also as FILE.der; sets $SERIAL
 //	traffic start|more|stop [WAY…]  requests all the time on open connections ("open") and on new
 //	                      ones that resume or not ("resumed", "full"); more waits until all get
 //	                      through; after stop none of the ways named may have lost any

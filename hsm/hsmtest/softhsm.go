@@ -122,7 +122,7 @@ func (s *SoftHSM) Issue(public crypto.PublicKey, change func(*x509.Certificate))
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "ec.sallyport.test"},
 		DNSNames:     []string{"ec.sallyport.test", "rsa.sallyport.test", "localhost"},
-		NotBefore:    time.Now().Add(-time.Minute),
+		NotBefore:    time.Now().Truncate(time.Second),
 		NotAfter:     time.Now().Add(24 * time.Hour),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
