@@ -5,38 +5,50 @@
 //
 // # Parts
 //
-//	Token         one PKCS#11 token, by way of its signer process: starts it,
-//	              watches it, starts it again
-//	process       one run of the signer process: the socketpair, the calls
-//	              under way, its standard error
-//	URI           names a key (RFC 7512)
-//	Key           a private key in a token, a crypto.Signer
+//	Token         one PKCS#11 token, by way of its signer processes; its state
+//	supervisor    keeps one of these processes running
+//	process       one run of a signer process: the socketpair, the calls under
+//	              way, its standard error
+//	queue         hands out the processes' sessions, to ECDSA and RSA apart
+//	pace          how fast the token has been of late
+//	URI           names keys (RFC 7512)
+//	Key           a private key, on one token or several; a crypto.Signer
 //	Chain         the certificates that are sent, leaf first
 //	Pair          a key and its chain, proved to belong together
 //	Certificates  the pairs of a site, the choice among them at each handshake
+//	Keyring       keeps the Certificates in step with what the tokens hold
 //
 // # A signature's way
 //
 // crypto/tls asks the Certificates of a site for a pair, which comes bound to
-// the handshake's context. Its Sign takes a turn (there are as many as the token has
-// sessions), finds the live process, sends the digest with a number, and waits
-// for the answer with this number, for the end of the handshake, or for the
-// sign timeout, whichever is first.
+// the handshake's context. Its Sign chooses among the live tokens that hold the
+// key, takes a session from the token's queue, sends the digest to the
+// session's process with a number, and waits for the answer with this number,
+// for the end of the handshake, or for the sign timeout, whichever is first. A
+// try that is lost with its process or token is made once more elsewhere.
 //
 // # Who owns what
 //
-// Token.Run owns the process: it alone starts and replaces it, and when it
-// returns, the process is gone. A process owns three goroutines (its reader,
-// its watchdog, its exit), which end with it. Token.mu guards the state and the current
-// process; process.mu guards the calls under way.
+// Token.Run owns the supervisors, a goroutine each, and returns when they and
+// their processes are gone. A supervisor alone starts and replaces its process.
+// A process owns four goroutines (its reader, its watchdog, its exit, and the
+// wait to kill it), which end with it. Keyring.Run is the one goroutine that
+// changes what sites serve; handshakes read that behind an atomic pointer.
+//
+// Token.mu guards state, phases and inventory; queue.mu sessions and waiters;
+// process.mu the calls under way; Keyring.mu the proofs. They are taken in the
+// order Keyring, Token, queue; a process's is never held while another is taken.
 //
 // # How it fails
 //
-// A call without an answer within the sign timeout, an error of class Session
-// or Device, a broken frame and the process's death all come to one thing:
-// the process is killed and another one is started, at once the first time,
-// then with a backoff that grows and jitters. What waits for a signature meanwhile is tried once more
-// on the new process if that is already starting, and else fails at once. An
-// error of class PIN ends all tries: state locked. An error of class Request is
-// the caller's and changes nothing.
+// A signature without an answer within the sign timeout, and an error of class
+// Session or Device, condemn the process: it gets nothing new, a successor is
+// started at once, and it is ended when what it still does is done or the sign
+// timeout has passed. Its death and a broken frame end it at once. When
+// replacements fail too, further ones come with a backoff that grows and
+// jitters, and what asks for a signature meanwhile fails at once.
+//
+// A refused login locks the token until Unlock. An error of class Request is
+// the caller's and changes nothing. A pair whose signature failed comes after
+// all others for a while, and has the tokens read anew.
 package hsm
