@@ -1,0 +1,171 @@
+package hsm_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sallyport/hsm"
+	"sallyport/hsm/hsmtest"
+)
+
+func TestToken_WithTwoProcessesOneGoesOn(t *testing.T) {
+	c := configOf(hsmtest.New(t))
+	c.Processes = 2
+	token := up(t, c)
+	eventually(t, "both processes are up", func() bool { state, _ := token.State(); return state == hsm.Up })
+	k := find(t, token, "pkcs11:object=ec")
+	digest := sha256.Sum256([]byte("message"))
+	ctx, cancel := context.WithCancel(t.Context())
+	var signing sync.WaitGroup
+	for range 4 {
+		signing.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := k.Sign(nil, digest[:], crypto.SHA256); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 3 {
+		victim := children(t)[0]
+		if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is replaced", func() bool {
+			state, _ := token.State()
+			now := children(t)
+			return state == hsm.Up && len(now) == 2 && now[0] != victim && now[1] != victim
+		})
+	}
+	cancel()
+	signing.Wait()
+}
+
+// twoTokens are two tokens with their own key and certificate "ec" for one site.
+func twoTokens(t *testing.T) (tokens [2]*hsm.Token, made [2]*hsmtest.SoftHSM, site *hsm.Certificates) {
+	t.Helper()
+	var entries []hsm.Entry
+	for i, name := range []string{"one", "two"} {
+		made[i] = hsmtest.New(t)
+		c := configOf(made[i])
+		c.Name = name
+		tokens[i] = up(t, c)
+		// Both tokens have the label edge; their serials differ.
+		entries = append(entries, hsm.Entry{Key: uri(t, "pkcs11:object=ec;serial="+tokens[i].Inventory().Token.Serial)})
+	}
+	r := hsm.NewKeyring(tokens[:], time.Hour, slog.New(slog.DiscardHandler))
+	site, problems := r.Add(t.Context(), "www", entries, time.Now())
+	if len(problems) > 0 {
+		t.Fatal(problems[0])
+	}
+	return tokens, made, site
+}
+
+// kill kills all signer processes until the token has noticed.
+func kill(t *testing.T, token *hsm.Token) {
+	t.Helper()
+	eventually(t, "the token notices", func() bool {
+		for _, pid := range children(t) {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
+		}
+		state, _ := token.State()
+		return state != hsm.Up
+	})
+}
+
+// sign makes a full TLS handshake with the site and returns its certificate.
+func sign(t *testing.T, site *hsm.Certificates) (*x509.Certificate, error) {
+	t.Helper()
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	server := tls.Server(far, &tls.Config{GetCertificate: site.Certificate})
+	served := make(chan error, 1)
+	go func() { served <- server.HandshakeContext(t.Context()) }()
+	// Which certificate it is, the tests compare themselves; that its key signed
+	// is checked all the same.
+	client := tls.Client(near, &tls.Config{ServerName: "localhost", InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+	err := client.HandshakeContext(t.Context())
+	if serverErr := <-served; serverErr != nil {
+		return nil, serverErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return client.ConnectionState().PeerCertificates[0], nil
+}
+
+func TestCertificates_TheOtherTokenTakesOver(t *testing.T) {
+	tokens, pins, site := twoTokens(t)
+	first, err := sign(t, site)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The token that served goes: its PIN is wrong when its process is replaced.
+	served := 0
+	if entry := site.Pairs()[1][0]; entry.Leaf().Equal(first) {
+		served = 1
+	}
+	if err := os.WriteFile(pins[served].PINFile, []byte("77778888"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, tokens[served])
+	eventually(t, "the token is locked", func() bool { state, _ := tokens[served].State(); return state == hsm.Locked })
+	for range 20 {
+		leaf, err := sign(t, site)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaf.Equal(first) {
+			t.Fatal("the certificate of the token that is down is still served")
+		}
+	}
+	if err := site.Ready(); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+}
+
+// The PIN of a token that runs is changed under it, and its process ends: the
+// token is locked, with one try, and the other one serves. Once the PIN is
+// mended and the operator says so, it comes back.
+func TestToken_LockedUntilTheOperatorSaysSo(t *testing.T) {
+	s := hsmtest.New(t)
+	token, logs := start(t, configOf(s))
+	if err := token.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.PINFile, []byte("77778888"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(signerPID(t), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the token is locked", func() bool { state, _ := token.State(); return state == hsm.Locked })
+	k := find(t, token, "pkcs11:object=ec")
+	digest := sha256.Sum256([]byte("message"))
+	if _, err := k.Sign(nil, digest[:], crypto.SHA256); !errors.Is(err, hsm.ErrDown) {
+		t.Errorf("a locked token signs: %v", err)
+	}
+	eventually(t, "no process is left", func() bool { return len(children(t)) == 0 })
+	if err := os.WriteFile(s.PINFile, []byte(s.PIN), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Tool("--list-objects") // a good login resets the token's count
+	token.Unlock()
+	eventually(t, "the token is up", func() bool { state, _ := token.State(); return state == hsm.Up })
+	if _, err := k.Sign(nil, digest[:], crypto.SHA256); err != nil {
+		t.Errorf("%v\n%s", err, logs)
+	}
+}
