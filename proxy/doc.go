@@ -8,6 +8,7 @@
 //	handshake.go  its own goroutine does the TLS handshake within a timeout;
 //	              tlspolicy.go, site.go and ticket.go say with which
 //	              tls.Config: one a site and policy, chosen by SNI
+//	rehearsal.go  a first try that can be made again when a signature fails
 //	handoff.go    the finished connection goes to the listener's http.Server
 //	handler.go    the request is admitted: method, authority (421 where the
 //	              connection's site does not serve it), path, route (route.go)
@@ -38,7 +39,9 @@
 // # How it fails
 //
 // A name no site serves is refused in the handshake with unrecognized_name.
-// A certificate source that fails costs its handshake and nothing else. A
+// A signature that fails has its handshake made again from the client's first
+// words, if nothing was sent yet, and otherwise costs this handshake and nothing
+// else. A
 // backend that cannot be reached costs a try at the next one; when none is left
 // the client gets 502, or 504 where time ran out. A backend that breaks its
 // answer gets the client's connection (HTTP/1.1) or stream (HTTP/2) aborted, so

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
+	"io"
 	"time"
 )
 
@@ -16,8 +18,7 @@ func (l *listener) handshake(c *conn) {
 	defer cancel()
 
 	began := time.Now()
-	t := tls.Server(c, l.tls)
-	err := t.HandshakeContext(ctx)
+	t, err := l.shake(ctx, c)
 	state := t.ConnectionState()
 	l.server.metrics.handshake(c.site, state, err, time.Since(began))
 	if err != nil {
@@ -27,6 +28,62 @@ func (l *listener) handshake(c *conn) {
 	}
 	if !l.handoff.put(ctx, t) {
 		c.Close()
+	}
+}
+
+// shake makes the handshake. One that fails for a signature is made again from
+// the start, with the same ClientHello, as long as nothing has been sent: the
+// site may have another certificate, on another token, that does sign. crypto/tls
+// sends nothing before the signature is made, but for a HelloRetryRequest.
+func (l *listener) shake(ctx context.Context, c *conn) (*tls.Conn, error) {
+	first := newRehearsal(c.Conn)
+	c.Conn = first
+	t := tls.Server(c, l.tls)
+	err := t.HandshakeContext(ctx)
+	c.Conn = first.Conn
+	if err != nil && first.failed && ctx.Err() == nil {
+		l.server.metrics.handshakesAgain.Inc()
+		c.Conn = first.replay()
+		t = tls.Server(c, l.tls)
+		err = t.HandshakeContext(ctx)
+	}
+	return t, err
+}
+
+// watchedKey tells of a signature that failed.
+type watchedKey struct {
+	crypto.Signer
+	handshake *rehearsal
+}
+
+func (k watchedKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := k.Signer.Sign(rand, digest, opts)
+	if err != nil {
+		k.handshake.signatureFailed()
+	}
+	return signature, err
+}
+
+// watchKey returns a site's GetCertificate: its certificates, with their keys
+// watched.
+func watchKey(source CertificateSource) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		certificate, err := source.Certificate(hello)
+		if err != nil {
+			return nil, err
+		}
+		c, _ := hello.Conn.(*conn)
+		if c == nil {
+			return certificate, nil
+		}
+		key, ok := certificate.PrivateKey.(crypto.Signer)
+		first, isFirst := c.Conn.(*rehearsal)
+		if !ok || !isFirst {
+			return certificate, nil // the second try; or crypto/tls says what is wrong with the key
+		}
+		watched := *certificate
+		watched.PrivateKey = watchedKey{key, first}
+		return &watched, nil
 	}
 }
 

@@ -19,6 +19,7 @@ type metrics struct {
 	inFlight          prometheus.Gauge
 	handshakes        *prometheus.CounterVec
 	handshakeDuration *prometheus.HistogramVec
+	handshakesAgain   prometheus.Counter
 	connections       *prometheus.GaugeVec
 }
 
@@ -46,6 +47,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help:    "Time from accept to the end of the TLS handshake.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"result"}),
+		handshakesAgain: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sallyport_handshakes_repeated_total",
+			Help: "Handshakes that were made a second time, unseen by the client, since a signature failed.",
+		}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sallyport_connections",
 			Help: "Open client connections, those in their handshake included.",
@@ -53,7 +58,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	return m, errors.Join(
 		r.Register(m.requests), r.Register(m.duration), r.Register(m.inFlight),
-		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.connections),
+		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.connections),
 	)
 }
 

@@ -38,7 +38,7 @@ func newSiteTable(sites []Site, route func(Site) (*routes, error)) (*siteTable, 
 		}
 		for p := range s.configs {
 			c := Policy(p).config()
-			c.GetCertificate = cfg.Certificates.Certificate
+			c.GetCertificate = watchKey(cfg.Certificates)
 			s.configs[p] = c
 			t.tickets = append(t.tickets, newTicketKeys(c))
 		}

@@ -1,0 +1,68 @@
+package proxy
+
+import "net"
+
+// rehearsal is a socket during the first try of a handshake: it keeps what the
+// client sends, so that the handshake can be made again from the start as long
+// as the client has been sent nothing. It belongs to the handshake's goroutine
+// and is taken out of the connection before anyone else sees that.
+type rehearsal struct {
+	net.Conn
+	heard  []byte // what the client has sent
+	over   bool   // something was sent, or more was heard than is kept
+	failed bool   // a signature failed before that
+}
+
+const (
+	firstHeard = 2 << 10 // most ClientHellos
+	// maxHeard bounds what is kept of a client's first words: a ClientHello
+	// with post-quantum key shares and a ticket has 3 KB at most.
+	maxHeard = 32 << 10
+)
+
+func newRehearsal(c net.Conn) *rehearsal {
+	return &rehearsal{Conn: c, heard: make([]byte, 0, firstHeard)}
+}
+
+// Read reads from the socket and keeps a copy.
+func (r *rehearsal) Read(b []byte) (int, error) {
+	n, err := r.Conn.Read(b)
+	if !r.over {
+		if r.over = len(r.heard)+n > maxHeard; !r.over {
+			r.heard = append(r.heard, b[:n]...)
+		}
+	}
+	return n, err
+}
+
+// Write writes to the socket. After a signature failed, with nothing sent yet,
+// it is the flight that lacks the signature and the alert that come here: they
+// are dropped, for the handshake is made again.
+func (r *rehearsal) Write(b []byte) (int, error) {
+	if r.failed {
+		return len(b), nil
+	}
+	r.over = true
+	return r.Conn.Write(b)
+}
+
+// signatureFailed notes why the handshake under way fails.
+func (r *rehearsal) signatureFailed() { r.failed = !r.over }
+
+// replay is the socket as it was when the client connected.
+func (r *rehearsal) replay() net.Conn { return &replayed{Conn: r.Conn, first: r.heard} }
+
+// replayed is a socket with bytes to be read before its own.
+type replayed struct {
+	net.Conn
+	first []byte
+}
+
+func (r *replayed) Read(b []byte) (int, error) {
+	if len(r.first) == 0 {
+		return r.Conn.Read(b)
+	}
+	n := copy(b, r.first)
+	r.first = r.first[n:]
+	return n, nil
+}
