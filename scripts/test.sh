@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 . scripts/install.sh
 
 need_go
-need gcc=gcc /usr/include/stdlib.h=libc6-dev softhsm2-util=softhsm2 pkcs11-tool=opensc openssl=openssl curl=curl
+need gcc=gcc cc=gcc /usr/include/stdlib.h=libc6-dev softhsm2-util=softhsm2 pkcs11-tool=opensc openssl=openssl curl=curl
 step() { printf '\n== %s\n' "$*" >&2; }
 
 step format

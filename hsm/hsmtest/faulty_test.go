@@ -1,0 +1,606 @@
+package hsmtest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"sallyport/hsm"
+	"sallyport/hsm/hsmtest"
+	"sallyport/hsm/signer"
+	"sallyport/hsm/wire"
+)
+
+// The test binary is its own signer process, as sallyport is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "signer" {
+		if err := signer.Main(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// run runs a token on the faulty module until the test ends.
+func run(t *testing.T, s *hsmtest.SoftHSM, f *hsmtest.Faulty, change ...func(*hsm.Config)) (*hsm.Token, *logBuffer) {
+	t.Helper()
+	c := hsm.Config{
+		Name: "edge",
+		Settings: wire.Settings{
+			Module: f.Module, Label: "edge", PIN: "file:" + s.PINFile, Sessions: 4,
+		},
+		Environment: f.Environment,
+		Dir:         s.Dir,
+	}
+	for _, do := range change {
+		do(&c)
+	}
+	logs := new(logBuffer)
+	token := hsm.NewToken(c, slog.New(slog.NewTextHandler(logs, nil)), hsm.NewMetrics(prometheus.NewRegistry()))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		token.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if t.Failed() {
+			t.Logf("logs:\n%s", logs)
+		}
+	})
+	return token, logs
+}
+
+// up runs a token and returns its key "ec".
+func up(t *testing.T, s *hsmtest.SoftHSM, f *hsmtest.Faulty, change ...func(*hsm.Config)) (*hsm.Token, *hsm.Key) {
+	t.Helper()
+	token, _ := run(t, s, f, change...)
+	if err := token.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	u, err := hsm.ParseURI("pkcs11:object=ec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, _, err := hsm.FindKeys([]*hsm.Token{token}, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token, keys[0]
+}
+
+func patient(c *hsm.Config)   { c.SignTimeout = time.Minute }
+func impatient(c *hsm.Config) { c.SignTimeout = 500 * time.Millisecond }
+
+var errWrongSignature = errors.New("the signature is wrong")
+
+func sign(k *hsm.Key) error {
+	digest := sha256.Sum256([]byte("message"))
+	signature, err := k.Sign(nil, digest[:], crypto.SHA256)
+	if err == nil && !ecdsa.VerifyASN1(k.Public().(*ecdsa.PublicKey), digest[:], signature) {
+		return errWrongSignature
+	}
+	return err
+}
+
+// traffic signs with each of the keys in n goroutines until its stop is called,
+// or the test ends.
+func traffic(t *testing.T, n int, keys ...*hsm.Key) (stop func()) {
+	t.Helper()
+	var wg sync.WaitGroup
+	stopped := make(chan struct{})
+	for _, k := range keys {
+		for range n {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stopped:
+						return
+					default:
+					}
+					if err := sign(k); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+	}
+	stop = sync.OnceFunc(func() {
+		close(stopped)
+		wg.Wait()
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// eventually waits until a key signs.
+func eventually(t *testing.T, k *hsm.Key) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := sign(k)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still no signature: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestFaulty_WithoutFaultsIsTheRealModule(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	if stats := f.Stats(); len(stats) != 0 {
+		t.Errorf("calls before the first: %+v", stats)
+	}
+	_, k := up(t, s, f)
+	for range 3 {
+		if err := sign(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stats := f.Stats()
+	if got := stats["C_Sign"]; got != (hsmtest.Calls{Made: 3, MostAtOnce: 1}) {
+		t.Errorf("C_Sign: %+v", got)
+	}
+	if all := stats["*"]; all.Faulted != 0 || all.UnderWay != 0 || all.Made < 20 {
+		t.Errorf("all calls: %+v", all)
+	}
+	if n := stats["C_Login"].Made; n != 1 {
+		t.Errorf("%d logins", n)
+	}
+	if pids := f.Processes(); len(pids) != 1 {
+		t.Errorf("processes %v", pids)
+	}
+	f.ResetStats()
+	if stats := f.Stats(); len(stats) != 0 {
+		t.Errorf("after the reset: %+v", stats)
+	}
+}
+
+func TestFaulty_LatencyLetsCallsOverlap(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, k := up(t, s, f, patient)
+	f.Latency("C_Sign", 20*time.Millisecond, 20*time.Millisecond)
+	stop := traffic(t, 4, k)
+	f.Await("C_Sign", func(c hsmtest.Calls) bool { return c.AtWork == 4 })
+	stop()
+	if c := f.Stats()["C_Sign"]; c.MostAtOnce != 4 || c.Faulted != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestFaulty_ParallelBoundsTheDevice(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, one := up(t, s, f, patient)
+	_, two := up(t, s, f, patient)
+	for _, c := range []struct {
+		name  string
+		limit func()
+		most  int
+	}{
+		{"of the device", func() { f.Parallel(3) }, 3},
+		{"of one function", func() { f.ParallelOf("C_Sign", 1) }, 1},
+		{"of each process", func() { f.ParallelPerProcess(1) }, 2},
+		{"none", func() {}, 8},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.Heal()
+			f.Latency("C_Sign", 20*time.Millisecond, 0)
+			c.limit()
+			f.ResetStats()
+			stop := traffic(t, 4, one, two)
+			if c.most < 8 {
+				f.Await("*", func(seen hsmtest.Calls) bool { return seen.UnderWay > seen.AtWork && seen.AtWork == c.most })
+			}
+			f.Await("C_Sign", func(seen hsmtest.Calls) bool { return seen.Made > 30 && seen.MostAtOnce == c.most })
+			stop()
+			if n := f.Stats()["C_Sign"].MostAtOnce; n != c.most {
+				t.Errorf("%d at once", n)
+			}
+		})
+	}
+}
+
+func TestFaulty_ADeadProcessGivesItsTurnBack(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, one := up(t, s, f, patient)
+	doomed := f.Processes()
+	_, two := up(t, s, f, patient)
+	f.Parallel(1)
+	f.Latency("C_Sign", time.Hour, 0)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := sign(one); err != nil {
+			t.Error(err)
+		}
+	})
+	f.Await("C_Sign", func(c hsmtest.Calls) bool { return c.AtWork == 1 })
+	f.Latency("C_Sign", 0, 0)
+	wg.Go(func() {
+		if err := sign(two); err != nil {
+			t.Error(err)
+		}
+	})
+	f.Await("*", func(c hsmtest.Calls) bool { return c.UnderWay == 2 && c.AtWork == 1 })
+	if err := syscall.Kill(doomed[0], syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	wg.Wait() // the first one signs in a new process
+	if all := f.Stats()["*"]; all.UnderWay != 0 || all.MostAtOnce < 1 {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestFaulty_ReturnsWhatItIsTold(t *testing.T) {
+	s := hsmtest.New(t)
+	t.Run("an error of the request leaves the process alone", func(t *testing.T) {
+		f := hsmtest.NewFaulty(t, s)
+		_, k := up(t, s, f)
+		before := f.Processes()
+		f.Return("C_Sign", hsmtest.CKR_KEY_FUNCTION_NOT_PERMITTED, 2)
+		for range 2 {
+			err := sign(k)
+			var failure *wire.Failure
+			if !errors.As(err, &failure) || failure.Class != wire.Request || !strings.Contains(err.Error(), "CKR_KEY_FUNCTION_NOT_PERMITTED") {
+				t.Errorf("got %v", err)
+			}
+		}
+		if err := sign(k); err != nil {
+			t.Errorf("the third: %v", err)
+		}
+		if c := f.Stats()["C_Sign"]; c.Made != 3 || c.Faulted != 2 {
+			t.Errorf("%+v", c)
+		}
+		if now := f.Processes(); !slices.Equal(now, before) {
+			t.Errorf("processes %v became %v", before, now)
+		}
+	})
+	for name, rv := range map[string]uint{
+		"CKR_DEVICE_ERROR":           hsmtest.CKR_DEVICE_ERROR,
+		"CKR_SESSION_HANDLE_INVALID": hsmtest.CKR_SESSION_HANDLE_INVALID,
+		"a vendor's own code":        0x80000123,
+	} {
+		t.Run(name+" once costs the process and not the signature", func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			_, k := up(t, s, f)
+			before := f.Processes()
+			f.Return("C_SignInit", rv, 1)
+			if err := sign(k); err != nil {
+				t.Error(err)
+			}
+			stats := f.Stats()
+			if stats["C_SignInit"].Faulted != 1 || stats["C_Login"].Made != 2 {
+				t.Errorf("%+v", stats)
+			}
+			if now := f.Processes(); slices.Equal(now, before) {
+				t.Errorf("it is still process %v", now)
+			}
+		})
+	}
+	t.Run("until Heal", func(t *testing.T) {
+		f := hsmtest.NewFaulty(t, s)
+		_, k := up(t, s, f)
+		f.Return("C_Sign", hsmtest.CKR_DEVICE_ERROR, 0)
+		if err := sign(k); err == nil || !strings.Contains(err.Error(), "CKR_DEVICE_ERROR") {
+			t.Errorf("got %v", err)
+		}
+		f.Heal()
+		eventually(t, k)
+	})
+}
+
+func TestFaulty_TimesAreCountedOverAllProcesses(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, one := up(t, s, f)
+	_, two := up(t, s, f)
+	f.Return("C_Sign", hsmtest.CKR_KEY_FUNCTION_NOT_PERMITTED, 7)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	failed := 0
+	for _, k := range []*hsm.Key{one, two} {
+		for range 10 {
+			wg.Go(func() {
+				// Other changes of the control file do not start the count anew.
+				f.Garbage("C_DigestInit", 80)
+				if err := sign(k); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					failed++
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if n := f.Stats()["C_Sign"].Faulted; failed != 7 || n != 7 {
+		t.Errorf("%d signatures failed, %d calls", failed, n)
+	}
+}
+
+func TestFaulty_HungCallsAreReleased(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, k := up(t, s, f, patient)
+	before := f.Processes()
+	f.HangNext("C_Sign", 2)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			if err := sign(k); err != nil {
+				t.Errorf("a call that was released: %v", err)
+			}
+		})
+	}
+	f.Await("C_Sign", func(c hsmtest.Calls) bool { return c.Hung == 2 })
+	f.Latency("C_DigestInit", time.Second, 0) // another change releases nobody
+	for range 10 {
+		if err := sign(k); err != nil {
+			t.Errorf("beside the calls that hang: %v", err)
+		}
+	}
+	if c := f.Stats()["C_Sign"]; c.Hung != 2 || c.AtWork != 0 {
+		t.Errorf("%+v", c)
+	}
+	f.Release()
+	wg.Wait()
+	if now := f.Processes(); !slices.Equal(now, before) {
+		t.Errorf("processes %v became %v", before, now)
+	}
+}
+
+func TestFaulty_AProcessThatHangsIsReplaced(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, c := range map[string]struct {
+		hang func(*hsmtest.Faulty)
+		want error
+	}{
+		"all calls":          {func(f *hsmtest.Faulty) { f.Hang("C_Sign") }, hsm.ErrTimeout},
+		"one call, for good": {func(f *hsmtest.Faulty) { f.HangForGood("C_Sign", 1) }, nil}, // it is made by the replacement
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			_, k := up(t, s, f, impatient)
+			before := f.Processes()
+			c.hang(f)
+			if err := sign(k); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			f.Heal()
+			eventually(t, k)
+			f.Await("*", func(hsmtest.Calls) bool { return len(f.Processes()) == 1 })
+			if now := f.Processes(); slices.Equal(now, before) {
+				t.Errorf("it is still process %v", now)
+			}
+			f.Await("*", func(c hsmtest.Calls) bool { return c.UnderWay == 0 && c.Hung == 0 })
+		})
+	}
+}
+
+func TestFaulty_ACrashIsOvercome(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, k := up(t, s, f)
+	before := f.Processes()
+	f.Crash("C_Sign")
+	if err := sign(k); err != nil {
+		t.Error(err)
+	}
+	if c := f.Stats()["C_Sign"]; c.Faulted != 1 || c.Made != 2 || c.UnderWay != 0 {
+		t.Errorf("%+v", c)
+	}
+	f.Await("*", func(hsmtest.Calls) bool { return len(f.Processes()) == 1 })
+	if now := f.Processes(); slices.Equal(now, before) {
+		t.Errorf("it is still process %v", now)
+	}
+}
+
+func TestFaulty_WhatIsLostComesWithANewProcess(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, lose := range map[string]func(*hsmtest.Faulty){
+		"sessions": (*hsmtest.Faulty).LoseSessions,
+		"login":    (*hsmtest.Faulty).LoseLogin,
+		"module":   (*hsmtest.Faulty).Wedge,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			_, k := up(t, s, f)
+			if err := sign(k); err != nil { // opens a session that can be lost
+				t.Fatal(err)
+			}
+			before := f.Processes()
+			lose(f)
+			if err := sign(k); err != nil {
+				t.Error(err)
+			}
+			stats := f.Stats()
+			// It may meet C_OpenSession or C_SignInit: crypto11 opens sessions as it goes.
+			if stats["*"].Faulted != 1 || stats["C_Login"].Made != 2 {
+				t.Errorf("%+v", stats)
+			}
+			if now := f.Processes(); slices.Equal(now, before) {
+				t.Errorf("it is still process %v", now)
+			}
+		})
+	}
+}
+
+func TestFaulty_TheTokenVanishesAndReturns(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, k := up(t, s, f)
+	f.Vanish()
+	if err := sign(k); err == nil {
+		t.Error("a token that is not there signed")
+	}
+	c := hsm.Config{Settings: wire.Settings{Module: f.Module}, Environment: f.Environment, Dir: s.Dir}
+	slots, err := hsm.Slots(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil || len(slots) != 0 {
+		t.Errorf("%d slots, %v", len(slots), err)
+	}
+	f.Reappear()
+	slots, err = hsm.Slots(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil || len(slots) != 1 {
+		t.Errorf("%d slots after the return, %v", len(slots), err)
+	}
+	eventually(t, k)
+}
+
+func TestFaulty_RefusesThePIN(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	f.RefusePIN()
+	token, _ := run(t, s, f)
+	if err := token.Ready(t.Context()); !errors.Is(err, hsm.ErrPIN) {
+		t.Errorf("got %v", err)
+	}
+	if c := f.Stats()["C_Login"]; c.Made != 1 || c.Faulted != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestFaulty_ShowsTokenFlags(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, flag := range map[string]uint{
+		"one try left": hsmtest.CKF_USER_PIN_FINAL_TRY,
+		"locked":       hsmtest.CKF_USER_PIN_LOCKED,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			f.TokenFlags(flag)
+			token, _ := run(t, s, f)
+			if err := token.Ready(t.Context()); !errors.Is(err, hsm.ErrPIN) {
+				t.Errorf("got %v", err)
+			}
+			if n := f.Stats()["C_Login"].Made; n != 0 {
+				t.Errorf("%d logins", n)
+			}
+		})
+	}
+}
+
+func TestFaulty_MakesWrongSignatures(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, k := up(t, s, f)
+	f.WrongSignature(1)
+	if err := sign(k); !errors.Is(err, errWrongSignature) {
+		t.Errorf("got %v", err)
+	}
+	if err := sign(k); err != nil {
+		t.Errorf("the second: %v", err)
+	}
+	if c := f.Stats()["C_Sign"]; c.Made != 2 || c.Faulted != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestFaulty_PrintsGarbage(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	f.Garbage("C_Login", 1000)
+	token, logs := run(t, s, f)
+	if err := token.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(logs.String(), "~~~~") { // it comes by a pipe of its own
+		time.Sleep(time.Millisecond)
+	}
+	if all := logs.String(); strings.Contains(all, s.PIN) {
+		t.Errorf("the PIN shows: %s", all)
+	}
+}
+
+func TestFaulty_SaysWhatItDoesNotUnderstand(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	lines := []string{
+		"# a comment", "", "return.C_Sign=CKR_GENERAL_ERROR times:2 after",
+		"explode=yes", "return.C_Frobnicate=5", "latency=5", "hang", "vanish.C_Sign=yes",
+		"crash=maybe", "return=CKR_BAD_DAY", "parallel=3 times:2", "latency=1ms after",
+	}
+	if err := os.WriteFile(f.Control, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	token, logs := run(t, s, f)
+	if err := token.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range lines {
+		told := fmt.Sprintf("line %d is left out", i+1)
+		for i >= 3 && !strings.Contains(logs.String(), told) {
+			time.Sleep(time.Millisecond)
+		}
+		if i < 3 && strings.Contains(logs.String(), told) {
+			t.Errorf("line %d was not understood", i+1)
+		}
+	}
+}
+
+func TestFaulty_TellsOfMissingSettings(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, c := range map[string]struct{ variable, value, want string }{
+		"no module":      {"FAULTY_MODULE", "", "FAULTY_MODULE is not set"},
+		"a wrong module": {"FAULTY_MODULE", "/nowhere.so", "cannot open shared object file"},
+		"no control":     {"FAULTY_CONTROL", "", "FAULTY_CONTROL is not set"},
+		"another ledger": {"FAULTY_STATS", s.PINFile, "is not a ledger"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			f.Environment[c.variable] = c.value
+			if c.variable == "FAULTY_STATS" {
+				f.Environment[c.variable] = f.Control
+				f.Garbage("C_Sign", 1) // so that it is not empty
+			}
+			token, logs := run(t, s, f)
+			if err := token.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "CKR_GENERAL_ERROR") {
+				t.Errorf("got %v", err)
+			}
+			for !strings.Contains(logs.String(), c.want) {
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+}
