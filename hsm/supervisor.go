@@ -13,7 +13,12 @@ import (
 const (
 	backoffLeast = 500 * time.Millisecond
 	backoffMost  = 30 * time.Second
-	settled      = 10 * time.Second // up for so long, a process counts as well again
+
+	// So many processes in a row are replaced at once, and one more after each
+	// restartEvery; others after a pause. One that opens has logged in well, so
+	// this is about load, not about the PIN.
+	restarts     = 5
+	restartEvery = 2 * time.Second
 
 	// replaceWait is how long signatures wait for a replacement. One that
 	// takes longer to open is most often a token that is not there.
@@ -24,6 +29,8 @@ const (
 type supervisor struct {
 	token    *Token
 	index    int
+	budget   float64 // processes that may be replaced at once
+	filled   time.Time
 	retiring sync.WaitGroup // processes that were replaced and finish what they have
 }
 
@@ -44,12 +51,11 @@ func (s *supervisor) run(ctx context.Context) {
 			s.token.lock(s.index, outward(err))
 			continue
 		}
-		if up > settled {
+		if up {
 			pause = 0
-		}
-		if up > 0 && pause == 0 {
-			pause = backoffLeast // for the next time; this time at once
-			continue
+			if s.spend(time.Now()) {
+				continue
+			}
 		}
 		pause = min(max(2*pause, backoffLeast), backoffMost)
 		s.token.report(s.index, phaseDown, outward(err))
@@ -61,10 +67,21 @@ func (s *supervisor) run(ctx context.Context) {
 	s.token.report(s.index, phaseDown, errStopped)
 }
 
-// serve runs one process until it ends or is condemned. It returns how long it
-// was up, 0 if never, and why it is no longer. A condemned process goes on
+// spend says whether a process that was up may be replaced at once.
+func (s *supervisor) spend(now time.Time) bool {
+	s.budget = min(restarts, s.budget+float64(now.Sub(s.filled))/float64(restartEvery))
+	s.filled = now
+	if s.budget < 1 {
+		return false
+	}
+	s.budget--
+	return true
+}
+
+// serve runs one process until it ends or is condemned. It returns whether it
+// was ever up, and why it is no longer. A condemned process goes on
 // with what it has while its successor is already being started.
-func (s *supervisor) serve(ctx context.Context, hopeful bool) (up time.Duration, err error) {
+func (s *supervisor) serve(ctx context.Context, hopeful bool) (up bool, err error) {
 	t := s.token
 	if hopeful {
 		// Signatures wait for this one, but not for long.
@@ -74,12 +91,11 @@ func (s *supervisor) serve(ctx context.Context, hopeful bool) (up time.Duration,
 	}
 	p, inv, err := t.openProcess(ctx)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	t.setInventory(inv)
 	seat := t.queue.add(p, max(1, inv.Token.Sessions))
 	t.report(s.index, phaseUp, nil)
-	began := time.Now()
 	select {
 	case <-p.ended:
 		err = p.cause
@@ -93,7 +109,7 @@ func (s *supervisor) serve(ctx context.Context, hopeful bool) (up time.Duration,
 		t.report(s.index, phaseStarting, err)
 	}
 	s.retiring.Go(func() { t.retire(ctx, p) })
-	return time.Since(began), err
+	return true, err
 }
 
 // retire lets a process finish what is under way, for as long as one signature

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"sallyport/hsm/hsmtest"
 )
 
 // served is a sallyport serve that runs during a story.
@@ -130,6 +132,28 @@ func (w *world) signer(ts *testscript.TestScript) int {
 
 func (w *world) killSigner(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(syscall.Kill(w.signer(ts), syscall.SIGKILL))
+}
+
+// faulty writes a configuration that reaches the token through a module that
+// fails on command.
+func (w *world) faulty(ts *testscript.TestScript, _ bool, args []string) {
+	f := hsmtest.NewFaulty(w.t, w.token)
+	w.control = f.Control
+	config := strings.Replace(ts.ReadFile("sallyport.yaml"), w.token.Module, f.Module, 1)
+	var environment []string
+	for name, value := range f.Environment {
+		environment = append(environment, name+": "+value)
+	}
+	config = strings.Replace(config, "environment: {SOFTHSM2_CONF: "+f.Environment["SOFTHSM2_CONF"]+"}",
+		"processes: 2\n      sign_timeout: 1s\n      environment: {"+strings.Join(environment, ", ")+"}", 1)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(config), 0o600))
+}
+
+// fault replaces the faulty module's control file.
+func (w *world) fault(ts *testscript.TestScript, _ bool, args []string) {
+	next := w.control + ".new"
+	ts.Check(os.WriteFile(next, []byte(strings.Join(args, " ")+"\n"), 0o600))
+	ts.Check(os.Rename(next, w.control))
 }
 
 // memory compares the serving process's peak memory with an earlier mark.

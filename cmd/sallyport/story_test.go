@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 //	websocket URL         echo through a WebSocket
 //	memory mark|flat      peak memory of the serving process: at most 32 MiB above the mark
 //	separate              the serving process has neither the library nor the PIN
+//	faulty FILE           a configuration with two processes on the token as a faulty module
+//	fault [LINE WORD…]    what its control file says from now on
 //	secrets FILE…         none of the files shows the PIN
 //	wait-for FILE TEXT    until the file has the text
 //
@@ -63,6 +65,8 @@ func TestStories(t *testing.T) {
 			"killsigner": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).killSigner(ts, neg, args) },
 			"p11":        func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).p11(ts, neg, args) },
 			"issue":      func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).issue(ts, neg, args) },
+			"faulty":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).faulty(ts, neg, args) },
+			"fault":      func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).fault(ts, neg, args) },
 			"traffic":    func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).traffic(ts, neg, args) },
 			"websocket":  func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).webSocket(ts, neg, args) },
 			"memory":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).memory(ts, neg, args) },
@@ -78,7 +82,9 @@ type worldKey struct{}
 
 // world is what a story happens in.
 type world struct {
+	t        testing.TB
 	token    *hsmtest.SoftHSM
+	control  string // of the faulty module
 	backends []*testBackend
 	dir      string
 
@@ -92,7 +98,7 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 // newWorld gives the story a token, two backends, and a configuration
 // sallyport.yaml that serves both keys over both.
 func newWorld(t testing.TB, e *testscript.Env) *world {
-	w := &world{token: hsmtest.New(t), dir: e.WorkDir}
+	w := &world{t: t, token: hsmtest.New(t), dir: e.WorkDir}
 	for _, name := range []string{"backend-1", "backend-2"} {
 		w.backends = append(w.backends, newTestBackend(t, name))
 	}
