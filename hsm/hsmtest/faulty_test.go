@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == orphanMaker {
+		makeOrphan(os.Args[2], os.Args[3])
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
