@@ -3,7 +3,7 @@
 //
 // It is the one place that knows all four of configs, hsm, proxy and pool. A
 // file is a verb (serve.go, check.go, token.go, demo.go, signer.go,
-// version.go); what verbs share stands beside them:
+// csr.go, version.go); what verbs share stands beside them:
 //
 //	run.go    the command line, errors and exit codes
 //	build.go  turns a configs.Config into tokens, certificates, sockets and pools,
