@@ -86,7 +86,7 @@ func kill(t *testing.T, token *hsm.Token) {
 }
 
 // sign makes a full TLS handshake with the site and returns its certificate.
-func sign(t *testing.T, site *hsm.Certificates) (*x509.Certificate, error) {
+func sign(t testing.TB, site *hsm.Certificates) (*x509.Certificate, error) {
 	t.Helper()
 	near, far := net.Pipe()
 	defer near.Close()

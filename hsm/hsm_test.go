@@ -99,7 +99,7 @@ func up(t *testing.T, c hsm.Config) *hsm.Token {
 	return token
 }
 
-func uri(t *testing.T, text string) hsm.URI {
+func uri(t testing.TB, text string) hsm.URI {
 	t.Helper()
 	u, err := hsm.ParseURI(text)
 	if err != nil {
@@ -227,7 +227,7 @@ func signerPID(t *testing.T) int {
 	return 0
 }
 
-func children(t *testing.T) []int {
+func children(t testing.TB) []int {
 	t.Helper()
 	var pids []int
 	lists, err := filepath.Glob("/proc/self/task/*/children")

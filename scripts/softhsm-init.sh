@@ -19,7 +19,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 case "$#:${1-}" in
 1:-* | 1: | 0: | [2-9]*) echo "usage: scripts/softhsm-init.sh DIR" >&2; exit 2 ;;
-1:*#*) echo "error: SoftHSM cannot read a path with a # in it: $1" >&2; exit 1 ;;
+1:*[#=]*) echo "error: SoftHSM cannot read a path with # or = in it: $1" >&2; exit 1 ;;
 esac
 need softhsm2-util=softhsm2 pkcs11-tool=opensc openssl=openssl
 if [ -e "$1/softhsm2.conf" ]; then
