@@ -109,7 +109,7 @@ func TestToken_AWrongPINIsTriedOnce(t *testing.T) {
 	if state, _ := token.State(); state != hsm.Locked {
 		t.Errorf("state %s, want locked", state)
 	}
-	// Locked is left by the end of Run alone: no process is there any more.
+	// Only Unlock leaves that state: no process is there any more.
 	if pids := children(t); len(pids) != 0 {
 		t.Errorf("signer processes %v still run", pids)
 	}

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 //	secrets FILE…         none of the files shows the PIN
 //	wait-for FILE TEXT    until the file has the text
 //
-// and curl, made to find the test's names. The backends are at $BACKEND1 and
+// and curl, made to find the test's names. $ROOT is the repository. The backends are at $BACKEND1 and
 // $BACKEND2, and $DOWN is an address where nothing listens.
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -107,6 +107,11 @@ func newWorld(t testing.TB, e *testscript.Env) *world {
 	e.Setenv("DOWN", closedAddress(t))
 	e.Setenv("MODULE", w.token.Module)
 	e.Setenv("HSM", w.token.Dir)
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Setenv("ROOT", root)
 	e.Setenv("SOFTHSM2_CONF", "") // what is set here must not be what the signer sees
 	e.Setenv("CA", filepath.Join(w.token.Dir, "ca.pem"))
 	e.Setenv("HOME", e.WorkDir)
