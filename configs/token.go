@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"maps"
 	"net/url"
 	"regexp"
 	"strings"
@@ -31,6 +32,33 @@ func (t Token) validate(p place) {
 		p.key("sign_timeout").say(t.SignTimeout.String()+" is too short", "at least "+Duration(minSignTimeout).String())
 	}
 	between(p.key("queue"), t.Queue, 1, 100_000)
+}
+
+// refuseTwins wants no token to be configured twice: each of its keys would be
+// found twice, and a wrong PIN be tried twice. Only what is written alike is seen
+// here.
+func refuseTwins(p place, tokens []Token) {
+	for i, t := range tokens {
+		for j, other := range tokens[:i] {
+			if t.Module != "" && t.selects(other) && !p.item(i).isMuted() && !p.item(j).isMuted() {
+				p.item(i).say("is the same token as "+p.item(j).path, "one entry serves all sites; more signer processes are set by processes")
+				break
+			}
+		}
+	}
+}
+
+// selects says whether t and other find their token in the same way. The
+// environment may lead a library to other tokens.
+func (t Token) selects(other Token) bool {
+	slot := func(s *uint) int {
+		if s == nil {
+			return -1
+		}
+		return int(*s)
+	}
+	return t.Module == other.Module && t.Token == other.Token && t.Serial == other.Serial &&
+		slot(t.Slot) == slot(other.Slot) && maps.Equal(t.Environment, other.Environment)
 }
 
 // validateIdentity wants exactly one way of finding the token.

@@ -15,6 +15,7 @@ func (c *Config) validate(p place) {
 	some(tokens, c.HSM.Tokens, "token")
 	each(tokens, c.HSM.Tokens, Token.validate)
 	distinct(tokens, c.HSM.Tokens, "name", func(t Token) string { return t.Name })
+	refuseTwins(tokens, c.HSM.Tokens)
 
 	listeners := p.key("listeners")
 	some(listeners, c.Listeners, "listener")
