@@ -3,6 +3,7 @@ package hsm
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -18,11 +19,16 @@ const (
 type outputLog struct {
 	log *slog.Logger
 
-	mu     sync.Mutex
-	line   []byte
-	latest string
-	lines  int
+	mu      sync.Mutex
+	line    []byte
+	latest  string
+	lines   int
+	crashed bool
 }
+
+// crashes are how Go begins to tell of its end. What follows is never logged:
+// after a fatal signal it prints stacks and registers whatever GOTRACEBACK says.
+var crashes = []string{"SIG", "fatal error:", "panic:", "unexpected fault", "runtime:"}
 
 func newOutputLog(log *slog.Logger) *outputLog { return &outputLog{log: log} }
 
@@ -55,7 +61,11 @@ func (o *outputLog) emit() {
 	if text == "" {
 		return
 	}
+	if o.crashed {
+		return // stacks and registers, which may hold anything
+	}
 	o.latest = text
+	o.crashed = slices.ContainsFunc(crashes, func(c string) bool { return strings.HasPrefix(text, c) })
 	if o.lines > maxOutputLines {
 		return
 	}

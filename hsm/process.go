@@ -119,7 +119,8 @@ func startProcess(c Config, log *slog.Logger) (*process, error) {
 
 // childEnvironment is the whole environment of the signer process.
 func childEnvironment(vendor map[string]string) []string {
-	// A crash inside the library must not print what its registers and stacks hold.
+	// Go prints stacks and registers of a fatal signal all the same; output.go
+	// keeps them out of the log.
 	env := []string{"GOTRACEBACK=none"}
 	for _, name := range []string{"PATH", "HOME", "LANG", "TZ", "CREDENTIALS_DIRECTORY"} {
 		if value, ok := os.LookupEnv(name); ok {

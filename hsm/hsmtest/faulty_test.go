@@ -441,6 +441,46 @@ func TestFaulty_ACrashIsOvercome(t *testing.T) {
 	}
 }
 
+// A token that fails while its objects are read is not up with half of them: the
+// process is not used, and the next one that reads them all is.
+func TestFaulty_HalfAnInventoryIsNone(t *testing.T) {
+	s := hsmtest.New(t)
+	for _, rv := range []uint{hsmtest.CKR_DEVICE_ERROR, hsmtest.CKR_GENERAL_ERROR} {
+		for _, function := range []string{"C_GetAttributeValue", "C_FindObjects"} {
+			t.Run(fmt.Sprintf("%s %#x", function, rv), func(t *testing.T) {
+				f := hsmtest.NewFaulty(t, s)
+				token, k := up(t, s, f)
+				f.Return(function, rv, 3)
+				f.Crash("C_Sign")
+				_ = sign(k) // lost with its process; what replaces it fails thrice first
+				eventually(t, k)
+				if inv := token.Inventory(); len(inv.Keys) != 2 || len(inv.Certificates) != 2 {
+					t.Errorf("it is up with %d keys and %d certificates", len(inv.Keys), len(inv.Certificates))
+				}
+				if c := f.Stats()[function]; c.Faulted != 3 {
+					t.Errorf("%s failed %d times: this shows nothing", function, c.Faulted)
+				}
+			})
+		}
+	}
+}
+
+func TestFaulty_ACrashLeavesNoTraceInTheLog(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	f.CrashAlways("C_Login")
+	token, logs := run(t, s, f)
+	err := token.Ready(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "SIGSEGV") {
+		t.Errorf("the reason is %v, want SIGSEGV in it", err)
+	}
+	for _, trace := range []string{"goroutine ", "_Cfunc_", "rip ", "gs "} {
+		if strings.Contains(logs.String(), trace) {
+			t.Errorf("%q is in the log:\n%s", trace, logs)
+		}
+	}
+}
+
 func TestFaulty_WhatIsLostComesWithANewProcess(t *testing.T) {
 	s := hsmtest.New(t)
 	for name, lose := range map[string]func(*hsmtest.Faulty){

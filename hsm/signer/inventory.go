@@ -40,7 +40,10 @@ func (o *openToken) inventory() (wire.Inventory, keys, error) {
 	}
 	found := make(keys)
 	for _, h := range handles {
-		k, signer := o.key(s, h)
+		k, signer, err := o.key(s, h)
+		if err != nil {
+			return inv, nil, err
+		}
 		if signer != nil {
 			found[k.Object()] = signer
 		}
@@ -55,10 +58,16 @@ func byLabel(a, b wire.Key) int {
 	return cmp.Or(cmp.Compare(a.Label, b.Label), bytes.Compare(a.ID, b.ID))
 }
 
-// key describes the private key h; its signer is nil where it cannot sign.
-func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Signer) {
-	k := wire.Key{ID: s.bytes(h, pkcs11.CKA_ID), Label: string(s.bytes(h, pkcs11.CKA_LABEL))}
-	keyType, ok := s.ulong(h, pkcs11.CKA_KEY_TYPE)
+// key describes the private key h; its signer is nil where it cannot sign. An
+// error means that the token could not be asked.
+func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Signer, error) {
+	a := attributes{s, h, nil}
+	k := wire.Key{ID: a.bytes(pkcs11.CKA_ID), Label: string(a.bytes(pkcs11.CKA_LABEL))}
+	keyType, ok := a.ulong(pkcs11.CKA_KEY_TYPE)
+	forbidden := isFalse(a.bytes(pkcs11.CKA_SIGN))
+	if a.err != nil {
+		return k, nil, a.err
+	}
 	k.Type = keyTypeName(keyType, ok)
 	switch {
 	case !ok:
@@ -67,11 +76,11 @@ func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Si
 		k.Reason = "only RSA and EC keys can serve TLS"
 	case len(k.ID) == 0:
 		k.Reason = "it has no CKA_ID, which joins it to its public key"
-	case isFalse(s.bytes(h, pkcs11.CKA_SIGN)):
+	case forbidden:
 		k.Reason = "its CKA_SIGN is false"
 	}
 	if k.Reason != "" {
-		return k, nil
+		return k, nil, nil
 	}
 
 	match := crypto11.NewAttributeSet()
@@ -86,6 +95,9 @@ func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Si
 	if err == nil {
 		pairs, err = o.crypto11.FindKeyPairsWithAttributes(match)
 	}
+	if rv, ok := returnValue(err); ok && classOf(uint(rv)) != wire.Request {
+		return k, nil, fmt.Errorf("find key %q: %w", k.Label, err)
+	}
 	switch {
 	case err != nil:
 		k.Reason = err.Error()
@@ -95,10 +107,10 @@ func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Si
 		k.Reason = fmt.Sprintf("%d private keys share this CKA_ID and label", len(pairs))
 	default:
 		if k.Reason = describe(&k, keyType, pairs[0]); k.Reason == "" {
-			return k, pairs[0]
+			return k, pairs[0], nil
 		}
 	}
-	return k, nil
+	return k, nil, nil
 }
 
 // describe fills in the public key and its type, and says why it will not do.
@@ -152,8 +164,12 @@ func (m *module) visible(t token) (wire.Inventory, error) {
 			return inv, err
 		}
 		for _, h := range handles {
-			keyType, ok := s.ulong(h, pkcs11.CKA_KEY_TYPE)
-			k := wire.Key{ID: s.bytes(h, pkcs11.CKA_ID), Label: string(s.bytes(h, pkcs11.CKA_LABEL)), Type: keyTypeName(keyType, ok)}
+			a := attributes{s, h, nil}
+			keyType, ok := a.ulong(pkcs11.CKA_KEY_TYPE)
+			k := wire.Key{ID: a.bytes(pkcs11.CKA_ID), Label: string(a.bytes(pkcs11.CKA_LABEL)), Type: keyTypeName(keyType, ok)}
+			if a.err != nil {
+				return inv, a.err
+			}
 			seen[k.Label+"\x00"+string(k.ID)] = k
 		}
 	}

@@ -62,28 +62,56 @@ func (s session) certificates() ([]wire.Certificate, error) {
 	}
 	var found []wire.Certificate
 	for _, h := range handles {
-		if der := s.bytes(h, pkcs11.CKA_VALUE); len(der) > 0 {
-			found = append(found, wire.Certificate{
-				ID: s.bytes(h, pkcs11.CKA_ID), Label: string(s.bytes(h, pkcs11.CKA_LABEL)), DER: der,
-			})
+		a := attributes{s, h, nil}
+		c := wire.Certificate{
+			ID: a.bytes(pkcs11.CKA_ID), Label: string(a.bytes(pkcs11.CKA_LABEL)), DER: a.bytes(pkcs11.CKA_VALUE),
+		}
+		if a.err != nil {
+			return nil, a.err
+		}
+		if len(c.DER) > 0 {
+			found = append(found, c)
 		}
 	}
 	return found, nil
 }
 
-// bytes reads one attribute. Attributes are read one by one, since many
-// libraries fail the whole call for one that an object lacks; such a one is nil.
-func (s session) bytes(h pkcs11.ObjectHandle, attribute uint) []byte {
-	got, err := s.ctx.GetAttributeValue(s.handle, h, []*pkcs11.Attribute{pkcs11.NewAttribute(attribute, nil)})
-	if err != nil || len(got) != 1 {
+// attributes reads an object's attributes, one by one, since many libraries
+// fail the whole call for one that the object lacks. Such a one is nil. Any
+// other failure stays in err: half an object must not be taken for a whole one.
+type attributes struct {
+	session session
+	object  pkcs11.ObjectHandle
+	err     error
+}
+
+func (a *attributes) bytes(attribute uint) []byte {
+	if a.err != nil {
+		return nil
+	}
+	got, err := a.session.ctx.GetAttributeValue(a.session.handle, a.object, []*pkcs11.Attribute{pkcs11.NewAttribute(attribute, nil)})
+	if rv, ok := returnValue(err); ok && lacking(rv) {
+		return nil
+	}
+	if err != nil {
+		a.err = fmt.Errorf("read attribute %#x: %w", attribute, err)
+		return nil
+	}
+	if len(got) != 1 {
 		return nil
 	}
 	return got[0].Value
 }
 
+// lacking says whether an attribute is not there, or not for us, rather than
+// the token not well (PKCS#11 v2.40 §5.7, C_GetAttributeValue).
+func lacking(rv pkcs11.Error) bool {
+	return rv == pkcs11.CKR_ATTRIBUTE_TYPE_INVALID || rv == pkcs11.CKR_ATTRIBUTE_SENSITIVE
+}
+
 // ulong reads a CK_ULONG attribute, which is in the machine's byte order.
-func (s session) ulong(h pkcs11.ObjectHandle, attribute uint) (uint, bool) {
-	b := s.bytes(h, attribute)
+func (a *attributes) ulong(attribute uint) (uint, bool) {
+	b := a.bytes(attribute)
 	if len(b) != 8 {
 		return 0, false
 	}
