@@ -17,8 +17,6 @@ var (
 	ErrTimeout = errors.New("token did not answer in time")
 	// ErrNoKey: no key of the token is what a URI names.
 	ErrNoKey = errors.New("no such key")
-	// ErrAmbiguous: more than one key is what a URI names.
-	ErrAmbiguous = errors.New("more than one key matches")
 	// ErrUnfit: the key or the certificate cannot be served.
 	ErrUnfit = errors.New("unfit to be served")
 )

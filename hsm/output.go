@@ -3,7 +3,7 @@ package hsm
 import (
 	"bytes"
 	"log/slog"
-	"slices"
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -28,7 +28,7 @@ type outputLog struct {
 
 // crashes are how Go begins to tell of its end. What follows is never logged:
 // after a fatal signal it prints stacks and registers whatever GOTRACEBACK says.
-var crashes = []string{"SIG", "fatal error:", "panic:", "unexpected fault", "runtime:"}
+var crashes = regexp.MustCompile(`^(SIG[A-Z]+: |fatal error: |panic: |unexpected fault address |runtime: )`)
 
 func newOutputLog(log *slog.Logger) *outputLog { return &outputLog{log: log} }
 
@@ -65,7 +65,7 @@ func (o *outputLog) emit() {
 		return // stacks and registers, which may hold anything
 	}
 	o.latest = text
-	o.crashed = slices.ContainsFunc(crashes, func(c string) bool { return strings.HasPrefix(text, c) })
+	o.crashed = crashes.MatchString(text)
 	if o.lines > maxOutputLines {
 		return
 	}

@@ -145,7 +145,7 @@ func deaf(t testing.TB) string {
 		}
 		t.Cleanup(func() { c.Close() })
 	}
-	t.Skip("this kernel's queue does not fill")
+	t.Fatal("this kernel's queue does not fill")
 	return ""
 }
 
