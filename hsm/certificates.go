@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -91,7 +92,7 @@ func (k *handshakeKey) Public() crypto.PublicKey { return k.pair.Key.public }
 
 func (k *handshakeKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	signature, err := k.pair.Key.SignContext(k.ctx, digest, opts)
-	if err != nil && k.ctx.Err() == nil {
+	if err != nil && k.ctx.Err() == nil && !errors.Is(err, ErrBusy) {
 		k.pair.doubt(time.Now())
 		k.site.doubt()
 	}

@@ -192,7 +192,7 @@ func (k *Key) sign(ctx context.Context, r wire.SignRequest) ([]byte, error) {
 	}
 	second := k.choose(first)
 	if second < 0 {
-		if f := (*wire.Failure)(nil); errors.As(err, &f) && f.Class == wire.Request {
+		if f := (*wire.Failure)(nil); errors.As(err, &f) && f.Class == wire.Request || errors.Is(err, ErrBusy) {
 			return nil, err // asking the same token again changes nothing
 		}
 		second = first // by another process

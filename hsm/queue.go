@@ -2,7 +2,6 @@ package hsm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,8 +9,15 @@ import (
 	"sallyport/hsm/wire"
 )
 
-// ErrBusy: so many signatures wait already that another one would only wait in vain.
-var ErrBusy = errors.New("too many signatures wait")
+// ErrBusy: so many signatures wait that another one would, or did, wait in vain.
+// Nothing is wrong with the key. It has a method Busy, by which those who do not
+// know this package can tell it from a failure.
+var ErrBusy error = busyError{}
+
+type busyError struct{}
+
+func (busyError) Error() string { return "too many signatures wait" }
+func (busyError) Busy() bool    { return true }
 
 // lane is a kind of signature with a queue of its own, so that slow RSA never
 // stands in front of ECDSA.

@@ -51,11 +51,9 @@ func (s *supervisor) run(ctx context.Context) {
 			s.token.lock(s.index, outward(err))
 			continue
 		}
-		if up {
+		if up && s.spend(time.Now()) {
 			pause = 0
-			if s.spend(time.Now()) {
-				continue
-			}
+			continue
 		}
 		pause = min(max(2*pause, backoffLeast), backoffMost)
 		s.token.report(s.index, phaseDown, outward(err))
@@ -155,9 +153,9 @@ func (t *Token) openProcess(ctx context.Context) (*process, wire.Inventory, erro
 	opening, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
 	defer cancel()
 	settings := t.config.Settings
-	settings.Again = t.again
+	settings.Again = t.loginUnsure()
 	if err := p.ask(opening, wire.Open, settings, &inv); err != nil {
-		t.again = true
+		t.noteLogin(false)
 		p.stop()
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
@@ -169,6 +167,6 @@ func (t *Token) openProcess(ctx context.Context) (*process, wire.Inventory, erro
 		}
 		return nil, inv, err
 	}
-	t.again = false
+	t.noteLogin(true)
 	return p, inv, nil
 }

@@ -59,7 +59,6 @@ type Token struct {
 	metrics *tokenMetrics
 	queue   *queue
 	opening chan struct{} // held by the one process that is being opened
-	again   bool          // its last login did not come to a good end; guarded by opening
 	pace    pace
 
 	mu        sync.Mutex
@@ -67,6 +66,7 @@ type Token struct {
 	state     State
 	reason    error          // why it is not up, as far as it is known
 	locked    error          // the refused PIN; nil: none
+	unsure    bool           // the last login did not come to a good end
 	inventory wire.Inventory // as of the last time it was read
 	onRead    []func()       // called after it was read
 	changed   chan struct{}  // closed at the next change of state or inventory
@@ -295,9 +295,23 @@ func (t *Token) Unlock() {
 	if t.locked == nil {
 		return
 	}
-	t.locked = nil
+	t.locked, t.unsure = nil, false
 	t.log.Info("the PIN may be tried again")
 	t.announce()
+}
+
+// noteLogin keeps how the last login ended.
+func (t *Token) noteLogin(good bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unsure = !good
+}
+
+// loginUnsure says whether the token may have counted our last login as wrong.
+func (t *Token) loginUnsure() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.unsure
 }
 
 // mayOpen waits while the token is locked. It returns false where something has
@@ -336,7 +350,7 @@ func (t *Token) sign(ctx context.Context, r wire.SignRequest) (signature []byte,
 	t.metrics.waited(l, time.Since(began), err)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("token %q has no session free: %w", t.Name(), ErrTimeout)
+			err = fmt.Errorf("token %q has no session free: %w: %w", t.Name(), ErrBusy, ErrTimeout)
 		}
 		return nil, ctx.Err() == nil, err
 	}
@@ -367,13 +381,16 @@ func (t *Token) sign(ctx context.Context, r wire.SignRequest) (signature []byte,
 }
 
 // Rescan reads the token's objects anew, in every process that is up, since
-// each has handles of its own.
+// each has handles of its own. A process that cannot read them is replaced.
 func (t *Token) Rescan(ctx context.Context) error {
 	var errs []error
 	for _, p := range t.queue.processes() {
 		var inv wire.Inventory
 		if err := p.ask(ctx, wire.List, nil, &inv); err != nil {
 			errs = append(errs, err)
+			if class(err) != wire.Request && !errors.Is(err, context.Canceled) {
+				p.condemn(err)
+			}
 			continue
 		}
 		t.setInventory(inv)

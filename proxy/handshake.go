@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"errors"
 	"io"
 	"time"
 )
@@ -58,10 +59,17 @@ type watchedKey struct {
 
 func (k watchedKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	signature, err := k.Signer.Sign(rand, digest, opts)
-	if err != nil {
+	if err != nil && !busy(err) {
 		k.handshake.signatureFailed()
 	}
 	return signature, err
+}
+
+// busy says whether a signature failed only because too many are wanted: then a
+// second handshake would want one more.
+func busy(err error) bool {
+	var b interface{ Busy() bool }
+	return errors.As(err, &b) && b.Busy()
 }
 
 // watchKey returns a site's GetCertificate: its certificates, with their keys

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/tls"
 	"errors"
@@ -17,11 +18,12 @@ import (
 type flakyKey struct {
 	crypto.Signer
 	fails atomic.Int32
+	err   error // nil: some other failure
 }
 
 func (k *flakyKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if k.fails.Add(-1) >= 0 {
-		return nil, errors.New("token is down")
+		return nil, cmp.Or(k.err, errors.New("token is down"))
 	}
 	return k.Signer.Sign(rand, digest, opts)
 }
@@ -68,6 +70,24 @@ func TestHandshake_IsMadeAgainWhenASignatureFails(t *testing.T) {
 	}
 	if n := testutil.ToFloat64(f.server.metrics.handshakesAgain); int(n) != repeated {
 		t.Errorf("%v handshakes were repeated, want %d", n, repeated)
+	}
+}
+
+// busyError is what a full queue in front of a token fails with.
+type busyError struct{}
+
+func (busyError) Error() string { return "too many signatures wait" }
+func (busyError) Busy() bool    { return true }
+
+func TestHandshake_IsNotMadeAgainWhenTheTokenIsBusy(t *testing.T) {
+	f, key := flakySite(t)
+	key.err = fmt.Errorf("hsm: %w", busyError{})
+	key.fails.Store(1)
+	if _, err := tls.Dial("tcp", f.addr, f.tls(www)); err == nil {
+		t.Error("the handshake was made again, for one more signature")
+	}
+	if n := testutil.ToFloat64(f.server.metrics.handshakesAgain); n != 0 {
+		t.Errorf("%v handshakes were repeated", n)
 	}
 }
 

@@ -1,0 +1,36 @@
+package hsm
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Overload must not feed itself: a signature that finds the queue full is not
+// asked for again, its certificate is not doubted, and the token is not read anew.
+func TestHandshakeKey_AFullQueueIsNoFailureOfTheKey(t *testing.T) {
+	token := NewToken(Config{Name: "edge"}, slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry()))
+	token.queue.limit = 0
+	pair := &Pair{Key: &Key{holders: []holder{{token: token}}}}
+	doubted := 0
+	key := &handshakeKey{pair: pair, site: &Certificates{doubt: func() { doubted++ }}, ctx: t.Context()}
+	digest := sha256.Sum256([]byte("message"))
+	if _, err := key.Sign(nil, digest[:], crypto.SHA256); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v, want ErrBusy", err)
+	}
+	if doubted != 0 || pair.inDoubt(time.Now()) {
+		t.Error("the certificate is doubted")
+	}
+	token.queue.close(ErrDown) // a real failure is
+	if _, err := key.Sign(nil, digest[:], crypto.SHA256); !errors.Is(err, ErrDown) {
+		t.Errorf("got %v, want ErrDown", err)
+	}
+	if doubted != 1 || !pair.inDoubt(time.Now()) {
+		t.Error("the certificate is not doubted")
+	}
+}
