@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh           format, vet, staticcheck, all tests with the race
 #                             detector, each fuzzer for some thousand inputs, the demonstration
-#   FUZZ=10m scripts/test.sh  the same, with each fuzzer for ten minutes
+#   FUZZ=10m SOAK=10m scripts/test.sh  the same, with each fuzzer and the soak for ten minutes
 #
 # It installs what it needs from Debian's packages.
 set -euo pipefail
@@ -43,4 +43,4 @@ step demonstration
 scripts/demo.sh --check
 
 step test
-go test -race -shuffle=on -timeout 10m ./...
+go test -race -shuffle=on -timeout 30m ./...
