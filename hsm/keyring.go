@@ -123,8 +123,6 @@ func (r *Keyring) readTokens(ctx context.Context) {
 	var reading sync.WaitGroup
 	for _, t := range r.tokens {
 		reading.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
-			defer cancel()
 			if err := t.Rescan(ctx); err != nil && ctx.Err() == nil {
 				r.log.Warn("token could not be read anew", "token", t.Name(), "error", err)
 			}

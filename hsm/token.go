@@ -381,12 +381,13 @@ func (t *Token) sign(ctx context.Context, r wire.SignRequest) (signature []byte,
 }
 
 // Rescan reads the token's objects anew, in every process that is up, since
-// each has handles of its own. A process that cannot read them is replaced.
+// each has handles of its own, and for the open timeout at most in each. A
+// process that cannot read them, or not in time, is replaced.
 func (t *Token) Rescan(ctx context.Context) error {
 	var errs []error
 	for _, p := range t.queue.processes() {
-		var inv wire.Inventory
-		if err := p.ask(ctx, wire.List, nil, &inv); err != nil {
+		inv, err := t.list(ctx, p)
+		if err != nil {
 			errs = append(errs, err)
 			if class(err) != wire.Request && !errors.Is(err, context.Canceled) {
 				p.condemn(err)
@@ -396,4 +397,11 @@ func (t *Token) Rescan(ctx context.Context) error {
 		t.setInventory(inv)
 	}
 	return errors.Join(errs...)
+}
+
+func (t *Token) list(ctx context.Context, p *process) (inv wire.Inventory, err error) {
+	ctx, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
+	defer cancel()
+	err = p.ask(ctx, wire.List, nil, &inv)
+	return inv, err
 }

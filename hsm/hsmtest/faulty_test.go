@@ -468,15 +468,19 @@ func TestFaulty_HalfAnInventoryIsNone(t *testing.T) {
 func TestFaulty_AProcessThatCannotReadTheTokenIsReplaced(t *testing.T) {
 	s := hsmtest.New(t)
 	f := hsmtest.NewFaulty(t, s)
-	token, k := up(t, s, f)
-	before := f.Processes()
-	f.Return("C_FindObjectsInit", hsmtest.CKR_DEVICE_ERROR, 1)
-	if err := token.Rescan(t.Context()); err == nil {
-		t.Error("the token was read")
+	token, k := up(t, s, f, func(c *hsm.Config) { c.OpenTimeout = 2 * time.Second })
+	for name, fault := range map[string]func(){
+		"an error": func() { f.Return("C_FindObjectsInit", hsmtest.CKR_DEVICE_ERROR, 1) },
+		"a hang":   func() { f.HangForGood("C_FindObjectsInit", 1) },
+	} {
+		before := f.Processes()
+		fault()
+		if err := token.Rescan(t.Context()); err == nil {
+			t.Errorf("%s: the token was read", name)
+		}
+		f.Await("*", func(hsmtest.Calls) bool { now := f.Processes(); return len(now) == 1 && !slices.Equal(now, before) })
+		eventually(t, k)
 	}
-	f.Await("C_Login", func(c hsmtest.Calls) bool { return c.Made == 2 })
-	f.Await("*", func(hsmtest.Calls) bool { now := f.Processes(); return len(now) == 1 && !slices.Equal(now, before) })
-	eventually(t, k)
 }
 
 func TestFaulty_ACrashLeavesNoTraceInTheLog(t *testing.T) {

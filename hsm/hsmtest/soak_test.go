@@ -41,7 +41,9 @@ func openFiles(t *testing.T) int {
 func TestFaulty_Soak(t *testing.T) {
 	s := hsmtest.New(t)
 	f := hsmtest.NewFaulty(t, s)
-	token, k := up(t, s, f, func(c *hsm.Config) { c.Processes, c.SignTimeout = 2, 500*time.Millisecond })
+	token, k := up(t, s, f, func(c *hsm.Config) {
+		c.Processes, c.SignTimeout, c.OpenTimeout = 2, 500*time.Millisecond, 3*time.Second
+	})
 	f.Await("*", func(hsmtest.Calls) bool { return len(f.Processes()) == 2 })
 	files := openFiles(t)
 
