@@ -550,6 +550,26 @@ func TestFaulty_TheTokenVanishesAndReturns(t *testing.T) {
 	eventually(t, k)
 }
 
+// A slot that cannot be read may hold the token: that is what is said, and not
+// that there is no such token.
+func TestFaulty_ASlotThatCannotBeReadIsNamed(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	f.Return("C_GetTokenInfo", hsmtest.CKR_DEVICE_ERROR, 0)
+	const want = "could not be read: pkcs11: 0x30: CKR_DEVICE_ERROR"
+	token, _ := run(t, s, f)
+	var e *hsm.Error
+	if err := token.Ready(t.Context()); !errors.As(err, &e) || !strings.Contains(e.Text, `no token has the label "edge", but slot `) || !strings.Contains(e.Text, want) {
+		t.Errorf("got %v", err)
+	}
+	c := hsm.Config{Settings: wire.Settings{Module: f.Module}, Environment: f.Environment, Dir: s.Dir}
+	if _, err := hsm.Slots(t.Context(), c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("without a login: got %v", err)
+	}
+	f.Heal()
+	eventuallyTrue(t, "the token is up", func() bool { state, _ := token.State(); return state == hsm.Up })
+}
+
 func TestFaulty_RefusesThePIN(t *testing.T) {
 	s := hsmtest.New(t)
 	f := hsmtest.NewFaulty(t, s)
@@ -560,6 +580,38 @@ func TestFaulty_RefusesThePIN(t *testing.T) {
 	}
 	if c := f.Stats()["C_Login"]; c.Made != 1 || c.Faulted != 1 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// What fails before the token has looked at the PIN counts no try, and locks
+// nothing; what may be a refusal by another name does.
+func TestFaulty_WhichLoginsAreRefused(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, c := range map[string]struct {
+		rv     uint
+		locked bool
+	}{
+		"token not present":   {hsmtest.CKR_TOKEN_NOT_PRESENT, false},
+		"not initialised":     {hsmtest.CKR_CRYPTOKI_NOT_INITIALIZED, false},
+		"too many sessions":   {hsmtest.CKR_SESSION_COUNT, false},
+		"general error":       {hsmtest.CKR_GENERAL_ERROR, true},
+		"function failed":     {hsmtest.CKR_FUNCTION_FAILED, true},
+		"a vendor's own code": {0x80000123, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			f.Return("C_Login", c.rv, 0)
+			token, _ := run(t, s, f)
+			if err := token.Ready(t.Context()); errors.Is(err, hsm.ErrPIN) != c.locked {
+				t.Errorf("got %v", err)
+			}
+			if !c.locked { // it is tried again
+				f.Await("C_Login", func(c hsmtest.Calls) bool { return c.Made >= 2 })
+			}
+			if state, _ := token.State(); (state == hsm.Locked) != c.locked {
+				t.Errorf("it is %s", state)
+			}
+		})
 	}
 }
 

@@ -80,27 +80,28 @@ func (t token) String() string {
 	return fmt.Sprintf("slot %d: label %q, serial %q", t.slot, t.Label, t.SerialNumber)
 }
 
-// tokens lists the slots that hold an initialised token.
-func (m *module) tokens() ([]token, error) {
+// tokens lists the slots that hold an initialised token. What cannot be read,
+// such as a card that is no token or that was just taken out, is an error of
+// its own in unread, and no reason not to use the others.
+func (m *module) tokens() (found []token, unread []error, err error) {
 	slots, err := m.ctx.GetSlotList(true)
 	if err != nil {
-		return nil, fmt.Errorf("list the slots: %w", err)
+		return nil, nil, fmt.Errorf("list the slots: %w", err)
 	}
-	var found []token
 	for _, slot := range slots {
 		info, err := m.ctx.GetTokenInfo(slot)
 		if err != nil {
-			continue // a reader with a card that is no token, or one that was just taken out
-		}
-		if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 {
+			unread = append(unread, fmt.Errorf("slot %d could not be read: %w", slot, err))
+		} else if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 {
 			found = append(found, token{slot, info})
 		}
 	}
-	return found, nil
+	return found, unread, nil
 }
 
-// choose returns the one token that s selects.
-func choose(all []token, s wire.Settings) (token, error) {
+// choose returns the one token that s selects. Where there is none it tells of
+// the slots that could not be read: the token may be in one of them.
+func choose(all []token, unread []error, s wire.Settings) (token, error) {
 	var match []token
 	for _, t := range all {
 		if s.Slot != nil && t.slot == *s.Slot ||
@@ -123,6 +124,13 @@ func choose(all []token, s wire.Settings) (token, error) {
 		return token{}, setup("%d tokens have %s: %s", len(match), wanted, list(match)).of(setting).
 			hint("select it by serial: or slot: instead")
 	}
+	if len(unread) > 0 {
+		f := notRead(unread, "no token has "+wanted).of(setting)
+		if len(all) > 0 {
+			f.Cause += "; there is " + list(all)
+		}
+		return token{}, f
+	}
 	if len(all) == 0 {
 		return token{}, setup("no token has %s: the module shows no initialised token at all", wanted).of(setting).
 			hint("does the library find its configuration? It sees only the variables under the token's environment: setting")
@@ -131,17 +139,25 @@ func choose(all []token, s wire.Settings) (token, error) {
 		hint("`sallyport token list` shows all that can be selected")
 }
 
-func list(tokens []token) string {
+// notRead is the failure of what may be in a slot that could not be read.
+func notRead(unread []error, missing string) *failure {
+	f := &failure{*failed(unread[0])}
+	f.Cause = fmt.Sprintf("%s, but %s", missing, list(unread))
+	return f.hint("the module answers for that slot with an error; look at it with the vendor's tool")
+}
+
+// list names the first few of what there is.
+func list[T any](all []T) string {
 	var b strings.Builder
-	for i, t := range tokens {
+	for i, one := range all {
 		if i > 0 {
 			b.WriteString("; ")
 		}
 		if i == 8 {
-			fmt.Fprintf(&b, "and %d more", len(tokens)-i)
+			fmt.Fprintf(&b, "and %d more", len(all)-i)
 			break
 		}
-		b.WriteString(t.String())
+		fmt.Fprint(&b, one)
 	}
 	return b.String()
 }

@@ -199,9 +199,12 @@ func slots(settings wire.Settings) (any, error) {
 		return nil, err
 	}
 	defer func() { _ = m.ctx.Finalize() }() // an Open may follow, and initialises anew
-	tokens, err := m.tokens()
+	tokens, unread, err := m.tokens()
 	if err != nil {
 		return nil, err
+	}
+	if len(tokens) == 0 && len(unread) > 0 {
+		return nil, notRead(unread, "the module shows no token")
 	}
 	all := wire.SlotList{}
 	for _, t := range tokens {

@@ -33,11 +33,11 @@ func openTokenOf(s wire.Settings) (*openToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := m.tokens()
+	all, unread, err := m.tokens()
 	if err != nil {
 		return nil, err
 	}
-	t, err := choose(all, s)
+	t, err := choose(all, unread, s)
 	if err != nil {
 		return nil, err
 	}
@@ -153,11 +153,14 @@ func loginFailure(t token, err error) error {
 	return &failure{*f}
 }
 
-// deviceGone says whether a login failed for want of the device, which counts no try.
+// deviceGone says whether a login failed before the token could look at the
+// PIN, for want of the device or of a session: that counts no try. CKR_GENERAL_ERROR
+// and CKR_FUNCTION_FAILED are not among them, as some libraries say so of a wrong PIN.
 func deviceGone(rv pkcs11.Error) bool {
 	switch uint(rv) {
 	case pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_DEVICE_MEMORY,
-		pkcs11.CKR_HOST_MEMORY, pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_SESSION_HANDLE_INVALID:
+		pkcs11.CKR_HOST_MEMORY, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED,
+		pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_SESSION_COUNT:
 		return true
 	}
 	return false
