@@ -48,7 +48,8 @@
 // replacements fail too, further ones come with a backoff that grows and
 // jitters, and what asks for a signature meanwhile fails at once.
 //
-// A refused login locks the token until Unlock. An error of class Request is
+// A refused login locks the token until Unlock, and so do two in a row that
+// ended without an answer. An error of class Request is
 // the caller's and changes nothing. A pair whose signature failed comes after
 // all others for a while, and has the tokens read anew.
 package hsm

@@ -11,7 +11,8 @@ import (
 var (
 	// ErrDown: the token cannot be reached at present.
 	ErrDown = errors.New("token is down")
-	// ErrPIN: the token refused the PIN, which is not tried again.
+	// ErrPIN: the token refused the PIN, or may count lost logins as wrong ones;
+	// it is not tried again.
 	ErrPIN = errors.New("PIN refused")
 	// ErrTimeout: no turn, or no answer, within the sign timeout.
 	ErrTimeout = errors.New("token did not answer in time")

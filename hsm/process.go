@@ -42,11 +42,13 @@ type process struct {
 	number  uint64
 	calls   map[uint64]*call
 	closing bool
-	blame   error // why it was condemned; set before condemned is closed
-	cause   error // why it ended; set before ended is closed
+	login   wire.LoginStep // how far its login has come; 0: not begun
+	blame   error          // why it was condemned; set before condemned is closed
+	cause   error          // why it ended; set before ended is closed
 
 	condemned chan struct{}  // closed when it should be replaced, though it may still answer
 	ended     chan struct{}  // closed when no call will be answered any more
+	drained   chan struct{}  // closed when all that it sent has been read
 	owned     sync.WaitGroup // its goroutines
 	exited    chan struct{}  // closed when the operating system's process is reaped
 }
@@ -109,7 +111,8 @@ func startProcess(c Config, log *slog.Logger) (*process, error) {
 		cmd: cmd, conn: conn, output: output, out: wire.NewWriter(deadlineWriter{conn, c.SignTimeout}),
 		answerIn:  c.SignTimeout,
 		calls:     make(map[uint64]*call),
-		condemned: make(chan struct{}), ended: make(chan struct{}), exited: make(chan struct{}),
+		condemned: make(chan struct{}), ended: make(chan struct{}),
+		drained: make(chan struct{}), exited: make(chan struct{}),
 	}
 	p.owned.Go(p.read)
 	p.owned.Go(p.watch)
@@ -206,10 +209,13 @@ func (p *process) ask(ctx context.Context, kind wire.Kind, question, result any)
 
 // read hands answers to their calls until the connection ends.
 func (p *process) read() {
+	drained := sync.OnceFunc(func() { close(p.drained) })
+	defer drained()
 	in := wire.NewReader(p.conn)
 	for {
 		f, err := in.Read()
 		if err != nil {
+			drained()
 			// How it exited says more than that it did.
 			select {
 			case <-p.exited:
@@ -220,6 +226,12 @@ func (p *process) read() {
 		}
 		a := answer{payload: append([]byte(nil), f.Payload...)}
 		switch f.Kind {
+		case wire.Login:
+			if err := p.noteLogin(f); err != nil {
+				p.end(err)
+				return
+			}
+			continue
 		case wire.Done:
 		case wire.Failed:
 			failure, err := wire.ParseFailure(f.Payload)
@@ -248,6 +260,28 @@ func (p *process) read() {
 			return
 		}
 	}
+}
+
+// noteLogin keeps how far the login has come.
+func (p *process) noteLogin(f wire.Frame) error {
+	step, err := wire.ParseLogin(f.Payload)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.calls[f.Number]; p.cause == nil && (c == nil || c.kind != wire.Open) {
+		return fmt.Errorf("%w: a login that nobody asked for", wire.ErrFrame)
+	}
+	p.login = step
+	return nil
+}
+
+// loginStep is how far the login has come.
+func (p *process) loginStep() wire.LoginStep {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.login
 }
 
 // watch condemns a process that holds a signature for too long. A call inside
@@ -345,6 +379,12 @@ func (p *process) reap() {
 	}
 	if last := p.output.last(); last != "" {
 		err = fmt.Errorf("%w (it printed: %s)", err, last)
+	}
+	// What it sent last is still to be read: whether its login had begun.
+	select {
+	case <-p.drained:
+	case <-p.ended:
+	case <-time.After(exitWait):
 	}
 	p.end(fmt.Errorf("%w: %w", errGone, err))
 	close(p.exited)

@@ -16,8 +16,9 @@ const (
 	// Down: the last try to reach the token failed; another follows after a
 	// pause. Signatures fail at once.
 	Down
-	// Locked: the token refused the PIN. Nothing is tried again before Unlock,
-	// since tokens lock themselves after a few wrong tries.
+	// Locked: the token refused the PIN, or may have counted logins that were
+	// lost. Nothing is tried again before Unlock, since tokens lock themselves
+	// after a few wrong tries.
 	Locked
 )
 

@@ -154,19 +154,19 @@ func (t *Token) openProcess(ctx context.Context) (*process, wire.Inventory, erro
 	defer cancel()
 	settings := t.config.Settings
 	settings.Again = t.loginUnsure()
-	if err := p.ask(opening, wire.Open, settings, &inv); err != nil {
-		t.noteLogin(false)
-		p.stop()
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			err = problem(ErrTimeout, "is the device reachable?", "the token did not open within %s", t.config.OpenTimeout)
-		case errors.Is(err, errGone):
-			e := problem(ErrDown, "the vendor's library may have crashed; try it with the vendor's own tool", "%v", err)
-			e.Setting = "module"
-			err = e
-		}
-		return nil, inv, err
+	err = p.ask(opening, wire.Open, settings, &inv)
+	if err == nil {
+		t.noteLogin()
+		return p, inv, nil
 	}
-	t.noteLogin(true)
-	return p, inv, nil
+	p.stop()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		err = problem(ErrTimeout, "is the device reachable?", "the token did not open within %s", t.config.OpenTimeout)
+	case errors.Is(err, errGone):
+		e := problem(ErrDown, "the vendor's library may have crashed; try it with the vendor's own tool", "%v", err)
+		e.Setting = "module"
+		err = e
+	}
+	return nil, inv, t.noteFailure(p.loginStep(), err)
 }

@@ -65,8 +65,9 @@ type Token struct {
 	phases    []phase
 	state     State
 	reason    error          // why it is not up, as far as it is known
-	locked    error          // the refused PIN; nil: none
+	locked    error          // why no login is tried; nil: one may be
 	unsure    bool           // the last login did not come to a good end
+	lost      int            // logins in a row that began and had no answer
 	inventory wire.Inventory // as of the last time it was read
 	onRead    []func()       // called after it was read
 	changed   chan struct{}  // closed at the next change of state or inventory
@@ -264,20 +265,20 @@ func (t *Token) logChange(from, to State, reason error) {
 	t.log.Log(context.Background(), level, "token state changed", attrs...)
 }
 
-// lock ends all tries to log in: the token refused the PIN. Processes that are
-// logged in go on.
+// lock ends all tries to log in: the token refused the PIN, or may be counting
+// lost logins. Processes that are logged in go on.
 func (t *Token) lock(i int, why error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.locked == nil {
 		t.locked = why
-		t.log.Error("the PIN was refused and is not tried again", "reason", why)
+		t.log.Error("the PIN is not tried again", "reason", why)
 	}
 	t.phases[i] = phaseDown
 	t.settle(why)
 }
 
-// lockedBy returns the refusal that locked the token, or nil.
+// lockedBy returns what locked the token, or nil.
 func (t *Token) lockedBy() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -287,24 +288,55 @@ func (t *Token) lockedBy() error {
 	return &wire.Failure{Class: wire.PIN, Cause: t.locked.Error(), Setting: "pin"}
 }
 
-// Unlock allows one more login after the PIN was refused: the operator says
-// that it, or the token, has been mended.
+// Unlock allows one more login after the token was locked: the operator says
+// that the PIN, or the token, has been mended.
 func (t *Token) Unlock() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.locked == nil {
 		return
 	}
-	t.locked, t.unsure = nil, false
+	t.locked, t.unsure, t.lost = nil, false, 0
 	t.log.Info("the PIN may be tried again")
 	t.announce()
 }
 
-// noteLogin keeps how the last login ended.
-func (t *Token) noteLogin(good bool) {
+// maxLostLogins is how many logins in a row may end without an answer, by a
+// crash or a hang inside the library. Each may have cost a try, and tokens are
+// known to lock themselves after three.
+const maxLostLogins = 2
+
+// noteLogin notes that the last login came to a good end.
+func (t *Token) noteLogin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.unsure = !good
+	t.unsure, t.lost = false, 0
+}
+
+// noteFailure notes how far the login had come of a process that did not open
+// the token because of err. It returns err, or what locks the token where too
+// many logins were lost. One that never began says nothing of the PIN.
+func (t *Token) noteFailure(step wire.LoginStep, err error) error {
+	if step == wire.LoginDone {
+		t.noteLogin()
+	}
+	if step != wire.LoginBegins {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unsure = true
+	if errors.As(err, new(*wire.Failure)) {
+		return err // the library has said what became of it
+	}
+	if t.lost++; t.lost < maxLostLogins {
+		return err
+	}
+	return &wire.Failure{
+		Class: wire.PIN, Setting: "pin",
+		Cause: fmt.Sprintf("%d logins in a row had no answer, and the token may have counted them as wrong: %v", t.lost, err),
+		Hint:  "log in once with the vendor's tool, which shows what is wrong and resets the token's count",
+	}
 }
 
 // loginUnsure says whether the token may have counted our last login as wrong.

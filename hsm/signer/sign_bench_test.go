@@ -18,7 +18,8 @@ func BenchmarkCrypto11_Sign(b *testing.B) {
 	for name, value := range s.Environment {
 		b.Setenv(name, value)
 	}
-	open, err := openTokenOf(wire.Settings{Module: s.Module, Label: "edge", PIN: "file:" + s.PINFile, Sessions: 16})
+	settings := wire.Settings{Module: s.Module, Label: "edge", PIN: "file:" + s.PINFile, Sessions: 16}
+	open, err := openTokenOf(settings, func(wire.LoginStep) error { return nil })
 	if err != nil {
 		b.Fatal(err)
 	}

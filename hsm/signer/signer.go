@@ -149,7 +149,7 @@ func (s *signer) do(o order) (any, error) {
 	}
 	switch o.kind {
 	case wire.Open:
-		return s.openToken(settings)
+		return s.openToken(o.number, settings)
 	case wire.List:
 		return s.list()
 	default:
@@ -157,14 +157,17 @@ func (s *signer) do(o order) (any, error) {
 	}
 }
 
-func (s *signer) openToken(settings wire.Settings) (any, error) {
+func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
 	if s.open != nil {
 		return nil, errors.New("the token is already open")
 	}
 	if settings.Sessions < 1 || settings.Sessions > maxQueue {
 		return nil, setup("sessions must be from 1 to %d", maxQueue)
 	}
-	open, err := openTokenOf(settings)
+	tell := func(step wire.LoginStep) error {
+		return s.out.Write(wire.Frame{Kind: wire.Login, Number: number, Payload: []byte{byte(step)}})
+	}
+	open, err := openTokenOf(settings, tell)
 	if err != nil {
 		return nil, err
 	}

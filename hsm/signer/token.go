@@ -1,8 +1,8 @@
 package signer
 
 import (
+	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ThalesIgnite/crypto11"
@@ -23,12 +23,13 @@ type openToken struct {
 // worker, so nobody waits unless something leaks.
 const sessionWait = 10 * time.Second
 
-// openTokenOf finds the token that s selects and logs in, with one try.
+// openTokenOf finds the token that s selects and logs in, with one try. It tells
+// when that begins and when it has succeeded.
 //
 // The module is initialised twice: once to find the token, without the PIN and
 // with errors that say what is there, and once more by crypto11, which insists
 // on doing that itself.
-func openTokenOf(s wire.Settings) (*openToken, error) {
+func openTokenOf(s wire.Settings, tell func(wire.LoginStep) error) (*openToken, error) {
 	m, err := loadModule(s.Module)
 	if err != nil {
 		return nil, err
@@ -53,29 +54,72 @@ func openTokenOf(s wire.Settings) (*openToken, error) {
 	}
 
 	config := &crypto11.Config{
-		Path:            s.Module,
-		Pin:             string(secret),
-		MaxSessions:     s.Sessions + 1, // one is kept for the login
-		PoolWaitTimeout: sessionWait,
+		Path:              s.Module,
+		MaxSessions:       s.Sessions + 1, // one is kept for the login
+		PoolWaitTimeout:   sessionWait,
+		LoginNotSupported: true, // by crypto11: it would not tell when it begins
 	}
 	// By serial where that is one token's alone: a library may number its slots
-	// anew when it is initialised again, and the PIN must go to this token.
-	if t.SerialNumber != "" && countSerial(all, t.SerialNumber) == 1 {
+	// anew when it is initialised again.
+	unique := t.SerialNumber != "" && countSerial(all, t.SerialNumber) == 1
+	if unique {
 		config.TokenSerial = t.SerialNumber
 	} else {
 		slot := int(t.slot)
 		config.SlotNumber = &slot
 	}
 	c, err := crypto11.Configure(config)
-	config.Pin = ""
 	if err != nil {
-		return nil, loginFailure(t, err)
+		return nil, fmt.Errorf("open token %q: %w", t.Label, err)
+	}
+	if t, err = m.findAgain(t, unique); err != nil {
+		return nil, err
+	}
+	if err := m.login(t, secret, tell); err != nil {
+		return nil, err
 	}
 	sessions, err := m.measureSessions(t.slot, s.Sessions)
 	if err != nil {
 		return nil, err
 	}
 	return &openToken{module: m, token: t, sessions: sessions, crypto11: c}, nil
+}
+
+// findAgain returns the token where it is now. The PIN must go to no other one.
+func (m *module) findAgain(t token, unique bool) (token, error) {
+	all, unread, err := m.tokens()
+	if err != nil {
+		return token{}, err
+	}
+	for _, now := range all {
+		if now.SerialNumber == t.SerialNumber && now.Label == t.Label && (unique || now.slot == t.slot) {
+			return now, nil
+		}
+	}
+	gone := fmt.Sprintf("token %q has gone while it was opened", t.Label)
+	if len(unread) > 0 {
+		return token{}, notRead(unread, gone)
+	}
+	return token{}, &failure{wire.Failure{Class: wire.Device, Cause: gone}}
+}
+
+// login logs this process in, by a session of its own: a login is one of all
+// sessions (PKCS#11 v2.40 §5.6), and lasts as long as crypto11 keeps one open.
+func (m *module) login(t token, secret pin, tell func(wire.LoginStep) error) error {
+	h, err := m.ctx.OpenSession(t.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+	if err != nil {
+		return fmt.Errorf("open a session to log in: %w", err)
+	}
+	s := session{m.ctx, h}
+	defer s.close()
+	if err := tell(wire.LoginBegins); err != nil {
+		return err // nobody is there who would take note of the try
+	}
+	err = m.ctx.Login(h, pkcs11.CKU_USER, string(secret))
+	if err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
+		return loginFailure(t, err)
+	}
+	return tell(wire.LoginDone)
 }
 
 func countSerial(all []token, serial string) (n int) {
@@ -133,20 +177,15 @@ func mayLogin(t token, again bool) error {
 	return nil
 }
 
-// loginText is what crypto11 says of an error of C_Login.
-const loginText = "failed to log into"
-
-// loginFailure sorts an error of crypto11.Configure. A refused login is never
-// repeated, whatever its code: libraries have many names for a wrong PIN.
+// loginFailure sorts an error of C_Login. A refused login is never repeated,
+// whatever its code: libraries have many names for a wrong PIN.
 func loginFailure(t token, err error) error {
-	f := failed(err)
 	rv, ok := returnValue(err)
-	if ok && strings.Contains(err.Error(), loginText) && !deviceGone(rv) {
-		f.Class = wire.PIN
+	if !ok || deviceGone(rv) {
+		return fmt.Errorf("log in to token %q: %w", t.Label, err)
 	}
-	if f.Class != wire.PIN {
-		return fmt.Errorf("open token %q: %w", t.Label, err)
-	}
+	f := failed(err)
+	f.Class = wire.PIN
 	f.Setting = "pin"
 	f.Cause = fmt.Sprintf("token %q refuses the PIN: %v", t.Label, rv)
 	f.Hint = "it was tried once and will not be tried again; check the PIN before the token locks itself"

@@ -12,7 +12,9 @@
 //
 // Open, List and Slots are rare and carry JSON. Sign is the hot path and is
 // fixed binary (see SignRequest). An answer is Done with the result as its
-// payload, or Failed with a Failure.
+// payload, or Failed with a Failure. While Open is under way, Login says when
+// C_Login begins and when it has succeeded, so that the serving process knows of
+// a signer that is lost whether it may have cost a try.
 //
 // Neither side trusts the other's lengths: a frame that is too long or too
 // short ends the connection, and with it the signer process. The PIN never

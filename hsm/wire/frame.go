@@ -11,7 +11,7 @@ import (
 // Kind says what a frame is.
 type Kind uint8
 
-// The questions, then the two answers.
+// The questions, then the two answers, then what comes unasked.
 const (
 	// Open loads the module, finds the token and logs in. Payload: Settings.
 	// Done: Inventory.
@@ -28,10 +28,31 @@ const (
 	Done
 	// Failed answers a question with a Failure.
 	Failed
+	// Login answers nothing: it comes before the answer of the Open whose number
+	// it has. Payload: one byte, a LoginStep.
+	Login
 )
 
+// LoginStep is how far a login has come. Whoever hears no more after
+// LoginBegins cannot know whether the token has counted a try.
+type LoginStep uint8
+
+// The steps of a login.
+const (
+	LoginBegins LoginStep = 1 + iota // C_Login is called next
+	LoginDone                        // C_Login has succeeded
+)
+
+// ParseLogin reads the payload of a Login.
+func ParseLogin(b []byte) (LoginStep, error) {
+	if len(b) != 1 || b[0] < byte(LoginBegins) || b[0] > byte(LoginDone) {
+		return 0, fmt.Errorf("%w: login of %d bytes", ErrFrame, len(b))
+	}
+	return LoginStep(b[0]), nil
+}
+
 func (k Kind) String() string {
-	names := [...]string{Open: "open", List: "list", Slots: "slots", Sign: "sign", Done: "done", Failed: "failed"}
+	names := [...]string{Open: "open", List: "list", Slots: "slots", Sign: "sign", Done: "done", Failed: "failed", Login: "login"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}

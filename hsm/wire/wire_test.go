@@ -158,6 +158,19 @@ func TestFailure_RoundTripAndCut(t *testing.T) {
 	}
 }
 
+func TestParseLogin(t *testing.T) {
+	for _, step := range []LoginStep{LoginBegins, LoginDone} {
+		if got, err := ParseLogin([]byte{byte(step)}); err != nil || got != step {
+			t.Errorf("%d: got %d, %v", step, got, err)
+		}
+	}
+	for _, b := range [][]byte{nil, {0}, {3}, {1, 1}} {
+		if _, err := ParseLogin(b); !errors.Is(err, ErrFrame) {
+			t.Errorf("%v: got %v, want ErrFrame", b, err)
+		}
+	}
+}
+
 // What the peer sends is never trusted: whatever parses must come out again as
 // the same bytes, and nothing may panic.
 func FuzzParse(f *testing.F) {

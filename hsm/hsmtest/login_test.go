@@ -1,0 +1,99 @@
+package hsmtest_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/hsm"
+	"sallyport/hsm/hsmtest"
+)
+
+func hasty(c *hsm.Config) { c.OpenTimeout = time.Second }
+
+// A token that counts tries without showing it must not be locked by a library
+// that crashes or hangs in the login: that is tried twice, and then no more
+// until the operator says so.
+func TestFaulty_LostLoginsLockTheToken(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, lose := range map[string]func(*hsmtest.Faulty){
+		"by a crash": func(f *hsmtest.Faulty) { f.CrashAlways("C_Login") },
+		"by a hang":  func(f *hsmtest.Faulty) { f.HangForGood("C_Login", 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := hsmtest.NewFaulty(t, s)
+			lose(f)
+			token, logs := run(t, s, f, hasty)
+			if err := token.Ready(t.Context()); err == nil || errors.Is(err, hsm.ErrPIN) {
+				t.Fatalf("the first: %v", err)
+			}
+			eventuallyTrue(t, "the token is locked", func() bool { state, _ := token.State(); return state == hsm.Locked })
+			_, reason := token.State()
+			var e *hsm.Error
+			if !errors.As(reason, &e) || !errors.Is(e, hsm.ErrPIN) || e.Setting != "pin" || !strings.Contains(e.Text, "2 logins in a row had no answer") {
+				t.Errorf("locked by %v", reason)
+			}
+			if n := f.Stats()["C_Login"].Made; n != 2 {
+				t.Errorf("%d logins", n)
+			}
+			token.Unlock()
+			f.Await("C_Login", func(c hsmtest.Calls) bool { return c.Made == 4 })
+			eventuallyTrue(t, "the token is locked again", func() bool { state, _ := token.State(); return state == hsm.Locked })
+			f.Heal()
+			token.Unlock()
+			eventuallyTrue(t, "the token is up", func() bool { state, _ := token.State(); return state == hsm.Up })
+			if strings.Contains(logs.String(), s.PIN) {
+				t.Error("the PIN shows in the log")
+			}
+		})
+	}
+}
+
+// A good login between two lost ones begins the count anew.
+func TestFaulty_OneLostLoginLocksNothing(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, k := up(t, s, f)
+	for range 3 {
+		f.Crash("C_Login")
+		f.Return("C_SignInit", hsmtest.CKR_DEVICE_ERROR, 1)
+		_ = sign(k) // its process is replaced by one that crashes
+		eventually(t, k)
+		if state, reason := token.State(); state != hsm.Up {
+			t.Errorf("it is %s: %v", state, reason)
+		}
+	}
+	if c := f.Stats()["C_Login"]; c.Faulted != 3 || c.Made != 7 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A device that is away, or a library that fails before or behind the login,
+// costs no try however often it is looked for.
+func TestFaulty_ADeviceThatIsAwayLocksNothing(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, c := range map[string]struct {
+		function string
+		fault    func(f *hsmtest.Faulty, function string)
+	}{
+		"hangs before the login":   {"C_OpenSession", func(f *hsmtest.Faulty, fn string) { f.HangForGood(fn, 0) }},
+		"crashes before the login": {"C_OpenSession", func(f *hsmtest.Faulty, fn string) { f.CrashAlways(fn) }},
+		"fails in the login":       {"C_Login", func(f *hsmtest.Faulty, fn string) { f.Return(fn, hsmtest.CKR_DEVICE_REMOVED, 0) }},
+		"crashes behind the login": {"C_FindObjectsInit", func(f *hsmtest.Faulty, fn string) { f.CrashAlways(fn) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := hsmtest.NewFaulty(t, s)
+			c.fault(f, c.function)
+			token, _ := run(t, s, f, hasty)
+			f.Await(c.function, func(c hsmtest.Calls) bool { return c.Made >= 3 })
+			if state, reason := token.State(); state == hsm.Locked {
+				t.Errorf("it is locked: %v", reason)
+			}
+			f.Heal()
+			eventuallyTrue(t, "the token is up", func() bool { state, _ := token.State(); return state == hsm.Up })
+		})
+	}
+}
