@@ -92,7 +92,7 @@ func TestParse_NoErrorShowsThePINOfTheEnvironment(t *testing.T) {
 func TestParse_APINInTheFileIsExplained(t *testing.T) {
 	got := problemsOf(t, with(t, "file:edge.pin", testPIN)).List
 	if len(got) != 1 || got[0].Path != "hsm.tokens[0].pin" || got[0].Line != 6 ||
-		!strings.Contains(got[0].Message, "expected file:PATH or credential:NAME") || got[0].Hint == "" {
+		!strings.Contains(got[0].Message, "expected file:PATH, credential:NAME or none") || got[0].Hint == "" {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -24,7 +24,7 @@ func (t Token) validate(p place) {
 	}
 	t.validateIdentity(p)
 	if t.PIN.IsZero() {
-		p.key("pin").say("is required", "file:PATH or credential:NAME")
+		p.key("pin").say("is required", pinForms)
 	}
 	between(p.key("sessions"), t.Sessions, 1, 1024)
 	between(p.key("processes"), t.Processes, 1, 16)

@@ -79,13 +79,14 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10)
 }
 
-// PINKind is the kind of place that a PIN is read from.
+// PINKind is the kind of place that a PIN is read from, or PINNone.
 type PINKind string
 
 // The kinds of a PINSource.
 const (
 	PINFile       PINKind = "file"       // Reference is an absolute path
 	PINCredential PINKind = "credential" // Reference is a name below systemd's $CREDENTIALS_DIRECTORY
+	PINNone       PINKind = "none"       // there is no Reference: no PIN is sent
 )
 
 // PINSource says where a PIN is to be read: it never holds the PIN. The zero
@@ -96,10 +97,13 @@ type PINSource struct {
 	Reference string
 }
 
+// pinForms is how a PINSource is written.
+const pinForms = "file:PATH, credential:NAME or none"
+
 // errPIN stands for everything that is wrong with a PINSource. What was written
 // may well be the PIN itself, so it is not repeated.
 var errPIN = &fault{
-	"expected file:PATH or credential:NAME (what is written here is not shown, it may be the PIN)",
+	"expected " + pinForms + " (what is written here is not shown, it may be the PIN)",
 	"put the PIN in a file that only the service can read, and name that file: a PIN that has been in a configuration should be changed",
 }
 
@@ -109,9 +113,10 @@ var credentialSyntax = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$`)
 // UnmarshalText implements [encoding.TextUnmarshaler]. Its error never repeats
 // the text.
 func (s *PINSource) UnmarshalText(text []byte) error {
-	kind, reference, _ := strings.Cut(string(text), ":")
+	kind, reference, found := strings.Cut(string(text), ":")
 	switch k := PINKind(kind); {
-	case k == PINFile && strings.TrimSpace(reference) != "",
+	case k == PINNone && !found,
+		k == PINFile && strings.TrimSpace(reference) != "",
 		k == PINCredential && credentialSyntax.MatchString(reference):
 		*s = PINSource{Kind: k, Reference: reference}
 		return nil
@@ -124,8 +129,8 @@ func (s PINSource) IsZero() bool { return s == PINSource{} }
 
 // String is the source as it is written in a file, such as `credential:edge`.
 func (s PINSource) String() string {
-	if s.IsZero() {
-		return ""
+	if s.IsZero() || s.Kind == PINNone {
+		return string(s.Kind)
 	}
 	return string(s.Kind) + ":" + s.Reference
 }

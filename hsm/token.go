@@ -19,7 +19,7 @@ type Config struct {
 	Environment map[string]string // for the vendor's library; reaches the signer process alone
 	Dir         string            // working directory of the signer process
 	SignTimeout time.Duration     // bound for one signature, and for the wait before it; 0: 5 s
-	OpenTimeout time.Duration     // bound for loading the module and logging in; 0: 30 s
+	OpenTimeout time.Duration     // bound for loading the module and logging in; 0: 30 s, or 5 min with wire.NoPIN
 	Processes   int               // signer processes, each with Settings.Sessions sessions; 0: 1
 	Queue       int               // signatures of a kind that may wait; 0: 512
 }
@@ -30,6 +30,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OpenTimeout <= 0 {
 		c.OpenTimeout = 30 * time.Second
+		if c.Settings.PIN == wire.NoPIN {
+			c.OpenTimeout = 5 * time.Minute // somebody has to go to the device
+		}
 	}
 	if c.Queue <= 0 {
 		c.Queue = 512

@@ -75,7 +75,7 @@ after the login.`,
 	configFlag(c, &f.config)
 	c.Flags().StringVar(&f.module, "module", "", "a vendor's PKCS#11 library, instead of the configuration")
 	c.Flags().StringVar(&f.label, "label", "", "with --module: the label of the token to log in to")
-	c.Flags().StringVar(&f.pin, "pin", "", "with --label: where the PIN is (file:PATH or credential:NAME)")
+	c.Flags().StringVar(&f.pin, "pin", "", "with --label: where the PIN is (file:PATH, credential:NAME or none)")
 	c.Flags().StringArrayVar(&f.environment, "env", nil, "with --module: NAME=VALUE for the vendor's library, may be given often")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	return c

@@ -253,6 +253,11 @@ func (f *Faulty) TokenFlags(flags uint) {
 	})
 }
 
+// PED gives the token a PIN pad, on which pin is entered at each login:
+// C_GetTokenInfo shows CKF_PROTECTED_AUTHENTICATION_PATH, and C_Login refuses
+// whatever its caller brings along.
+func (f *Faulty) PED(pin string) { f.change(func() { f.lines["ped"] = pin }) }
+
 // Heal ends all faults. What was lost or wedged by them stays so: processes get
 // over that in the ways that PKCS#11 has for it.
 func (f *Faulty) Heal() { f.change(func() { clear(f.lines) }) }

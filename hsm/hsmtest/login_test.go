@@ -8,6 +8,7 @@ import (
 
 	"sallyport/hsm"
 	"sallyport/hsm/hsmtest"
+	"sallyport/hsm/wire"
 )
 
 func hasty(c *hsm.Config) { c.OpenTimeout = time.Second }
@@ -94,6 +95,49 @@ func TestFaulty_ADeviceThatIsAwayLocksNothing(t *testing.T) {
 			}
 			f.Heal()
 			eventuallyTrue(t, "the token is up", func() bool { state, _ := token.State(); return state == hsm.Up })
+		})
+	}
+}
+
+func TestFaulty_PINEnteredOnTheDevice(t *testing.T) {
+	s := hsmtest.New(t)
+	noPIN := func(c *hsm.Config) { c.Settings.PIN = wire.NoPIN }
+	for name, c := range map[string]struct {
+		pad    string // what is entered on the device; "": it has no pad
+		change func(*hsm.Config)
+		want   string // in the error; "": it opens
+		hint   string
+	}{
+		"the right one":      {s.PIN, noPIN, "", ""},
+		"a wrong one":        {"77778888", noPIN, "refuses a login without a PIN: pkcs11: 0xA0: CKR_PIN_INCORRECT", "was not entered on the device"},
+		"not on the device":  {s.PIN, func(*hsm.Config) {}, "refuses the PIN: pkcs11: 0x7: CKR_ARGUMENTS_BAD", "pin: none"},
+		"no device with pad": {"", noPIN, "refuses an empty PIN", "has no PIN pad"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			if c.pad != "" {
+				f.PED(c.pad)
+			}
+			token, logs := run(t, s, f, c.change)
+			err := token.Ready(t.Context())
+			if c.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			var e *hsm.Error
+			if !errors.As(err, &e) || !errors.Is(e, hsm.ErrPIN) || !strings.Contains(e.Text, c.want) || !strings.Contains(e.Hint, c.hint) {
+				t.Errorf("got %v (%+v)", err, e)
+			}
+			if n := f.Stats()["C_Login"].Made; n != 1 {
+				t.Errorf("%d logins", n)
+			}
+			for _, secret := range []string{s.PIN, "77778888"} {
+				if strings.Contains(logs.String()+e.Text+e.Hint, secret) {
+					t.Errorf("the PIN shows: %s", logs)
+				}
+			}
 		})
 	}
 }

@@ -29,13 +29,15 @@ const maxPIN = 1024
 
 // readPIN reads the PIN that source names: "file:PATH", or "credential:NAME"
 // for a file in systemd's $CREDENTIALS_DIRECTORY (systemd.exec(5)). One line
-// end behind the PIN is cut off.
+// end behind the PIN is cut off. It is empty for wire.NoPIN, and for nothing else.
 //
 // A file that other users may read or write is refused: whoever reads it can
 // use every key of the token.
 func readPIN(source string) (pin, error) {
 	kind, name, _ := strings.Cut(source, ":")
 	switch kind {
+	case wire.NoPIN:
+		return "", nil
 	case "file":
 		return readPINFile(name)
 	case "credential":
@@ -49,7 +51,7 @@ func readPIN(source string) (pin, error) {
 		}
 		return readPINFile(filepath.Join(dir, name))
 	}
-	return "", pinSetup("the PIN's source must begin with file: or credential:")
+	return "", pinSetup("the PIN's source must begin with file: or credential:, or be none")
 }
 
 func readPINFile(path string) (pin, error) {

@@ -115,9 +115,11 @@ func (m *module) login(t token, secret pin, tell func(wire.LoginStep) error) err
 	if err := tell(wire.LoginBegins); err != nil {
 		return err // nobody is there who would take note of the try
 	}
+	// An empty PIN goes as a null pointer, as a device with a PIN pad wants it
+	// (CKF_PROTECTED_AUTHENTICATION_PATH).
 	err = m.ctx.Login(h, pkcs11.CKU_USER, string(secret))
 	if err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
-		return loginFailure(t, err)
+		return loginFailure(t, secret, err)
 	}
 	return tell(wire.LoginDone)
 }
@@ -179,7 +181,7 @@ func mayLogin(t token, again bool) error {
 
 // loginFailure sorts an error of C_Login. A refused login is never repeated,
 // whatever its code: libraries have many names for a wrong PIN.
-func loginFailure(t token, err error) error {
+func loginFailure(t token, secret pin, err error) error {
 	rv, ok := returnValue(err)
 	if !ok || deviceGone(rv) {
 		return fmt.Errorf("log in to token %q: %w", t.Label, err)
@@ -189,6 +191,17 @@ func loginFailure(t token, err error) error {
 	f.Setting = "pin"
 	f.Cause = fmt.Sprintf("token %q refuses the PIN: %v", t.Label, rv)
 	f.Hint = "it was tried once and will not be tried again; check the PIN before the token locks itself"
+	pad := t.Flags&pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH != 0
+	switch {
+	case secret != "" && pad:
+		f.Hint = "the token has a PIN pad; where the PIN is entered there, the setting is pin: none"
+	case secret == "" && pad:
+		f.Cause = fmt.Sprintf("token %q refuses a login without a PIN: %v", t.Label, rv)
+		f.Hint = "the right PIN was not entered on the device, or not in time"
+	case secret == "":
+		f.Cause = fmt.Sprintf("token %q refuses an empty PIN: %v", t.Label, rv)
+		f.Hint = "the token has no PIN pad; the setting must say where its PIN is"
+	}
 	return &failure{*f}
 }
 

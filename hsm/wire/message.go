@@ -16,13 +16,17 @@ type Settings struct {
 	Serial string `json:"serial,omitempty"`
 	Slot   *uint  `json:"slot,omitempty"`
 
-	PIN      string `json:"pin,omitempty"` // where the PIN is: file:PATH or credential:NAME
+	PIN      string `json:"pin,omitempty"` // where the PIN is: file:PATH or credential:NAME; or NoPIN
 	Sessions int    `json:"sessions"`      // signatures under way at once
 
 	// Again: the last login did not come to a good end. A token that has
 	// counted a wrong PIN since is then left alone.
 	Again bool `json:"again,omitempty"`
 }
+
+// NoPIN is Settings.PIN where none is sent: it is entered on the device, or the
+// token's is empty.
+const NoPIN = "none"
 
 // TokenInfo is what C_GetTokenInfo and C_GetInfo say (PKCS#11 v2.40 §5.4, §5.5).
 type TokenInfo struct {

@@ -24,6 +24,7 @@ typedef struct {
 	CK_ULONG slot, state, flags, device_error;
 } CK_SESSION_INFO;
 
+#define CKF_PROTECTED_AUTHENTICATION_PATH 0x100
 enum { CKS_RO_PUBLIC, CKS_RO_USER, CKS_RW_PUBLIC, CKS_RW_USER, CKS_RW_SO };
 enum { CKU_SO, CKU_USER, CKU_CONTEXT_SPECIFIC };
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "faulty.h"
@@ -87,6 +88,10 @@ static CK_RV own_GetTokenInfo(CK_ULONG slot, CK_TOKEN_INFO *info)
 		info->flags |= r.value;
 		spoil();
 	}
+	if (rv == CKR_OK && in_force(PED, ANY, &r)) {
+		info->flags |= CKF_PROTECTED_AUTHENTICATION_PATH;
+		spoil();
+	}
 	return rv;
 }
 
@@ -131,6 +136,15 @@ static CK_RV own_GetSessionInfo(CK_ULONG session, CK_SESSION_INFO *info)
 
 static CK_RV own_Login(CK_ULONG session, CK_ULONG user, CK_BYTE *pin, CK_ULONG len)
 {
+	struct rule r;
+	if (in_force(PED, ANY, &r)) {
+		/* The PIN is entered on the device, and taken from nowhere else. */
+		spoil();
+		if (pin != NULL || len != 0)
+			return CKR_ARGUMENTS_BAD;
+		pin = (CK_BYTE *)r.word;
+		len = strlen(r.word);
+	}
 	CK_RV rv = real->C_Login(session, user, pin, len);
 	if (user == CKU_CONTEXT_SPECIFIC)
 		return rv;

@@ -15,7 +15,7 @@
  * killed at any point blocks no other one: what processes share is changed by
  * single atomic steps, and what a dead one leaves behind is known by the byte
  * of the ledger that it no longer locks. Arguments are passed on and not
- * looked at, the PIN among them.
+ * looked at, the PIN among them, unless the token plays a PED.
  */
 #ifndef FAULTY_H
 #define FAULTY_H
@@ -91,7 +91,7 @@ void bury(void);
 
 enum fault {
 	LATENCY, PARALLEL, PARALLEL_PROCESS, RETURN, HANG, CRASH, GARBAGE, WRONG_SIGNATURE,
-	VANISH, TOKEN_FLAGS, LOSE_SESSIONS, LOSE_LOGIN, WEDGE, FAULTS
+	VANISH, TOKEN_FLAGS, PED, LOSE_SESSIONS, LOSE_LOGIN, WEDGE, FAULTS
 };
 
 struct rule { /* a line of the control file */
@@ -101,7 +101,7 @@ struct rule { /* a line of the control file */
 	uint64_t jitter; /* nanoseconds */
 	uint64_t times;  /* 0: no bound */
 	bool after, forever;
-	char word[24];  /* of an event */
+	char word[24];  /* of an event; the PIN that is entered on the PED */
 	uint64_t line;  /* names the line by what it says */
 	uint64_t use;   /* names it for counting how often it was used, */
 	unsigned place; /* at this place of ledger->uses */
