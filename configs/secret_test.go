@@ -13,6 +13,9 @@ func TestParse_NoErrorShowsThePIN(t *testing.T) {
 		{"file:edge.pin", "PIN"},
 		{"file:edge.pin", `"PIN"`},
 		{"file:edge.pin", "env:PIN"},
+		{"file:edge.pin", "env: PIN"},
+		{"file:edge.pin", "env:EDGE_PIN=PIN"},
+		{"file:edge.pin", "env:SALLYPORT_PIN"},
 		{"file:edge.pin", "credential:../PIN"},
 		{"file:edge.pin", "credential: PIN"},
 		{"file:edge.pin", "file: PIN"},
@@ -92,7 +95,7 @@ func TestParse_NoErrorShowsThePINOfTheEnvironment(t *testing.T) {
 func TestParse_APINInTheFileIsExplained(t *testing.T) {
 	got := problemsOf(t, with(t, "file:edge.pin", testPIN)).List
 	if len(got) != 1 || got[0].Path != "hsm.tokens[0].pin" || got[0].Line != 6 ||
-		!strings.Contains(got[0].Message, "expected file:PATH, credential:NAME or none") || got[0].Hint == "" {
+		!strings.Contains(got[0].Message, "expected file:PATH, credential:NAME, env:NAME or none") || got[0].Hint == "" {
 		t.Errorf("got %+v", got)
 	}
 }

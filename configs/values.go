@@ -86,6 +86,7 @@ type PINKind string
 const (
 	PINFile       PINKind = "file"       // Reference is an absolute path
 	PINCredential PINKind = "credential" // Reference is a name below systemd's $CREDENTIALS_DIRECTORY
+	PINEnv        PINKind = "env"        // Reference is a variable of the environment
 	PINNone       PINKind = "none"       // there is no Reference: no PIN is sent
 )
 
@@ -98,7 +99,7 @@ type PINSource struct {
 }
 
 // pinForms is how a PINSource is written.
-const pinForms = "file:PATH, credential:NAME or none"
+const pinForms = "file:PATH, credential:NAME, env:NAME or none"
 
 // errPIN stands for everything that is wrong with a PINSource. What was written
 // may well be the PIN itself, so it is not repeated.
@@ -106,6 +107,10 @@ var errPIN = &fault{
 	"expected " + pinForms + " (what is written here is not shown, it may be the PIN)",
 	"put the PIN in a file that only the service can read, and name that file: a PIN that has been in a configuration should be changed",
 }
+
+// pinVariable is what the variable of a PIN is called. Other names are legal,
+// but more like a PIN that was written in the wrong place.
+var pinVariable = regexp.MustCompile(`^[A-Z_][A-Z0-9_]{0,127}$`)
 
 // credentialSyntax is what systemd takes as a name, less what needs quoting.
 var credentialSyntax = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$`)
@@ -115,7 +120,10 @@ var credentialSyntax = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$`)
 func (s *PINSource) UnmarshalText(text []byte) error {
 	kind, reference, found := strings.Cut(string(text), ":")
 	switch k := PINKind(kind); {
+	case k == PINEnv && strings.HasPrefix(reference, envPrefix):
+		return &fault{"the variables that begin with " + envPrefix + " are settings, and none of them is for a PIN", "call the variable otherwise"}
 	case k == PINNone && !found,
+		k == PINEnv && pinVariable.MatchString(reference),
 		k == PINFile && strings.TrimSpace(reference) != "",
 		k == PINCredential && credentialSyntax.MatchString(reference):
 		*s = PINSource{Kind: k, Reference: reference}

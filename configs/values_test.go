@@ -42,7 +42,7 @@ func TestSize_PrintsAsItIsWritten(t *testing.T) {
 }
 
 func TestPINSource_PrintsItsReference(t *testing.T) {
-	for _, text := range []string{"file:/etc/edge.pin", "file:a:b", "credential:edge", "none"} {
+	for _, text := range []string{"file:/etc/edge.pin", "file:a:b", "credential:edge", "env:EDGE_PIN", "env:_1", "none"} {
 		var s configs.PINSource
 		if err := s.UnmarshalText([]byte(text)); err != nil || s.String() != text {
 			t.Errorf("%s: got %s, %v", text, s, err)
@@ -53,7 +53,7 @@ func TestPINSource_PrintsItsReference(t *testing.T) {
 			t.Errorf("log %q lacks %s", &log, want)
 		}
 	}
-	for _, text := range []string{"", "file", "file:", "file: ", "credential:", "credential:../x", "credential:.x", "env:PIN", "none:", "none:x", "None", "1234", "File:/x"} {
+	for _, text := range []string{"", "file", "file:", "file: ", "credential:", "credential:../x", "credential:.x", "env:", "env:$PIN", "env:1234", "env:edge_pin", "env:EDGE-PIN", "env:SALLYPORT_PIN", "none:", "none:x", "None", "1234", "File:/x"} {
 		var s configs.PINSource
 		if err := s.UnmarshalText([]byte(text)); err == nil || !s.IsZero() {
 			t.Errorf("%q is taken for %v", text, s)

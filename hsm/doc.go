@@ -1,7 +1,8 @@
 // Package hsm gives the serving process keys that live in PKCS#11 tokens: each
 // a crypto.Signer that outlives its token's sessions, and proved certificates
 // to go with them. It loads no vendor code and reads no PIN; a child process
-// does both (package hsm/signer).
+// does both (package hsm/signer). A PIN that was in the environment is passed on
+// to it in a sealed memory file, unread.
 //
 // # Parts
 //

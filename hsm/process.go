@@ -71,7 +71,8 @@ type answer struct {
 
 // startProcess starts this very binary again, as `sallyport signer`. The child
 // gets nothing of this process's environment but what finds files and
-// credentials, and no open file but its end of the socketpair.
+// credentials, and no open file but its end of the socketpair and, where its
+// token's PIN was in the environment, the file that this is in now.
 func startProcess(c Config, log *slog.Logger) (*process, error) {
 	// Whoever started this process may have left it descriptors that a
 	// vendor's library has no business with.
@@ -97,6 +98,9 @@ func startProcess(c Config, log *slog.Logger) (*process, error) {
 	cmd.Dir = c.Dir
 	cmd.Env = childEnvironment(c.Environment)
 	cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
+	if c.PIN != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, c.PIN) // descriptor 4
+	}
 	output := newOutputLog(log)
 	cmd.Stderr = output
 	cmd.WaitDelay = exitWait

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 type Config struct {
 	Name        string            // what logs and metrics call it
 	Settings    wire.Settings     // which module, token and sessions
+	PIN         *os.File          // sealed memory file with the PIN, where Settings.PIN is env:NAME; it is not read here
 	Environment map[string]string // for the vendor's library; reaches the signer process alone
 	Dir         string            // working directory of the signer process
 	SignTimeout time.Duration     // bound for one signature, and for the wait before it; 0: 5 s

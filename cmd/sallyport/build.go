@@ -156,6 +156,7 @@ func tokenConfig(t configs.Token, dir string) hsm.Config {
 			PIN:      t.PIN.String(),
 			Sessions: t.Sessions,
 		},
+		PIN:         sealedPIN(t.PIN),
 		Environment: t.Environment,
 		Dir:         dir,
 		SignTimeout: time.Duration(t.SignTimeout),

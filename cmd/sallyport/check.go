@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"sallyport/configs"
 )
 
 func checkCommand() *cobra.Command {
@@ -39,12 +37,12 @@ if there is one. Warnings, a backend that is down among them, do not fail it.`,
 }
 
 func check(ctx context.Context, file string, listen bool, stdout, stderr io.Writer) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	config, err := configs.Load(file)
+	config, err := loadConfig(file)
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
 	// The problems are reported below; the log would say them twice.
 	s, err := build(ctx, config, file, slog.New(slog.DiscardHandler), listen)
 	if err != nil {

@@ -63,7 +63,7 @@ func csr(ctx context.Context, f csrFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--key: %w", err)}
 	}
-	config, err := configs.Load(f.config)
+	config, err := loadConfig(f.config)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@
 // file is a verb (serve.go, check.go, token.go, demo.go, signer.go,
 // csr.go, version.go); what verbs share stands beside them:
 //
+//	launch.go the start, without PINs in the environment
 //	run.go    the command line, errors and exit codes
 //	build.go  turns a configs.Config into tokens, certificates, sockets and pools,
 //	          gathering every problem by the path of its setting

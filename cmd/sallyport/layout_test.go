@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +64,24 @@ func TestLayout_PartsDoNotImportEachOther(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// A command that reads the configuration by itself would keep the PINs that are
+// in its environment.
+func TestLayout_ConfigurationsAreLoadedInOnePlace(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if loads := strings.Contains(string(text), "configs."+"Load("); loads != (file == "launch.go") {
+			t.Errorf("%s loads a configuration: %v; that is for loadConfig", file, loads)
 		}
 	}
 }

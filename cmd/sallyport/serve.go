@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"sallyport/configs"
 	"sallyport/proxy"
 	"sallyport/proxy/admin"
 )
@@ -46,13 +45,15 @@ func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("switch off core dumps: %w", err)
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal is no longer caught
-	config, err := configs.Load(file)
+	config, err := loadConfig(file)
 	if err != nil {
 		return err
 	}
+	// Not before, since a signal that was caught would be lost if loadConfig
+	// starts over.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal is no longer caught
 	log := serviceLog(config.Log, stderr)
 	s, err := build(ctx, config, file, log, true)
 	if errors.Is(err, errInterrupted) {

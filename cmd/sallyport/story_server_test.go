@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,10 @@ func (w *world) serve(ts *testscript.TestScript, neg bool, args []string) {
 		ended: make(chan struct{}),
 	}
 	s.cmd.Dir = w.dir
-	s.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir}
+	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir}, w.environment...)
+	if w.passed != nil {
+		w.asService(s.cmd)
+	}
 	s.cmd.Stdout = access
 	pipe, err := s.cmd.StderrPipe()
 	ts.Check(err)
@@ -84,6 +88,47 @@ func (w *world) serve(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("sallyport serve: %v\n%s", s.err, log)
 	case <-time.After(patience):
 		ts.Fatalf("sallyport serve does not serve after %s", patience)
+	}
+}
+
+// pinInEnvironment puts the PIN into a variable for the serve that follows.
+func (w *world) pinInEnvironment(_ *testscript.TestScript, _ bool, args []string) {
+	w.environment = append(w.environment, args[0]+"="+w.token.PIN)
+}
+
+// service makes the serve that follows one of systemd's, with a socket of that
+// name passed to it, and a socket for it to tell that it is ready.
+func (w *world) service(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	w.passed, err = l.(*net.TCPListener).File()
+	ts.Check(err)
+	ts.Defer(func() { w.passed.Close() })
+	dir, err := os.MkdirTemp("", "notify") // the story's folder may be too long for a socket's name
+	ts.Check(err)
+	ts.Defer(func() { os.RemoveAll(dir) })
+	w.notified, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unixgram"})
+	ts.Check(err)
+	ts.Defer(func() { w.notified.Close() })
+	w.environment = append(w.environment, "LISTEN_FDS=1", "LISTEN_FDNAMES="+args[0], "NOTIFY_SOCKET="+filepath.Join(dir, "s"))
+}
+
+// asService has a shell set LISTEN_PID, which is the number of the process.
+func (w *world) asService(cmd *exec.Cmd) {
+	cmd.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.ExtraFiles = []*os.File{w.passed}
+}
+
+// toldReady waits until systemd would have been told so.
+func (w *world) toldReady(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(w.notified.SetReadDeadline(time.Now().Add(patience)))
+	text := make([]byte, 4096)
+	n, err := w.notified.Read(text)
+	ts.Check(err)
+	if string(text[:n]) != "READY=1" {
+		ts.Fatalf("systemd was told %q", text[:n])
 	}
 }
 

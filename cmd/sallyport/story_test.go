@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,9 @@ func TestMain(m *testing.M) {
 //	                      through; after stop none of the ways named may have lost any
 //	websocket URL         echo through a WebSocket
 //	memory mark|flat      peak memory of the serving process: at most 32 MiB above the mark
+//	pin-in VARIABLE       the PIN is in the environment of the serve that follows
+//	as-service NAME       systemd's variables too, with a socket of that name
+//	told-ready            wait until systemd would know that it serves
 //	separate              the serving process has neither the library nor the PIN
 //	faulty FILE           a configuration with two processes on the token as a faulty module
 //	fault [LINE WORD…]    what its control file says from now on
@@ -70,6 +74,11 @@ func TestStories(t *testing.T) {
 			"traffic":    func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).traffic(ts, neg, args) },
 			"websocket":  func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).webSocket(ts, neg, args) },
 			"memory":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).memory(ts, neg, args) },
+			"pin-in": func(ts *testscript.TestScript, neg bool, args []string) {
+				worldOf(ts).pinInEnvironment(ts, neg, args)
+			},
+			"as-service": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).service(ts, neg, args) },
+			"told-ready": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).toldReady(ts, neg, args) },
 			"separate":   func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).separate(ts, neg, args) },
 			"secrets":    func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).secrets(ts, neg, args) },
 			"wait-for":   func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).waitFor(ts, neg, args) },
@@ -87,6 +96,10 @@ type world struct {
 	control  string // of the faulty module
 	backends []*testBackend
 	dir      string
+
+	environment []string // of the serve that follows, beside the usual
+	passed      *os.File // a socket for it
+	notified    *net.UnixConn
 
 	server *served
 	load   *load

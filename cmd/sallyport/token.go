@@ -75,7 +75,7 @@ after the login.`,
 	configFlag(c, &f.config)
 	c.Flags().StringVar(&f.module, "module", "", "a vendor's PKCS#11 library, instead of the configuration")
 	c.Flags().StringVar(&f.label, "label", "", "with --module: the label of the token to log in to")
-	c.Flags().StringVar(&f.pin, "pin", "", "with --label: where the PIN is (file:PATH, credential:NAME or none)")
+	c.Flags().StringVar(&f.pin, "pin", "", "with --label: where the PIN is (file:PATH, credential:NAME, env:NAME or none)")
 	c.Flags().StringArrayVar(&f.environment, "env", nil, "with --module: NAME=VALUE for the vendor's library, may be given often")
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	return c
@@ -147,8 +147,17 @@ func (f tokenListFlags) tokens() ([]hsm.Config, error) {
 		return nil, err
 	}
 	if f.module != "" {
-		c := hsm.Config{Name: f.label, Dir: dir, Environment: make(map[string]string)}
-		c.Settings = wire.Settings{Module: f.module, Label: f.label, PIN: f.pin}
+		var source configs.PINSource
+		if f.pin != "" {
+			if err := source.UnmarshalText([]byte(f.pin)); err != nil {
+				return nil, fmt.Errorf("--pin: %w", err)
+			}
+		}
+		if _, err := hidePINs(source); err != nil {
+			return nil, err
+		}
+		c := hsm.Config{Name: f.label, Dir: dir, PIN: sealedPIN(source), Environment: make(map[string]string)}
+		c.Settings = wire.Settings{Module: f.module, Label: f.label, PIN: source.String()}
 		if strings.Contains(f.module, "/") {
 			if c.Settings.Module, err = filepath.Abs(f.module); err != nil {
 				return nil, err
@@ -163,7 +172,7 @@ func (f tokenListFlags) tokens() ([]hsm.Config, error) {
 		}
 		return []hsm.Config{c}, nil
 	}
-	config, err := configs.Load(f.config)
+	config, err := loadConfig(f.config)
 	if err != nil {
 		return nil, err
 	}

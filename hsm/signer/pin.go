@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"sallyport/hsm/wire"
 )
 
@@ -27,9 +29,10 @@ func (pin) Format(s fmt.State, _ rune)   { _, _ = io.WriteString(s, redacted) }
 
 const maxPIN = 1024
 
-// readPIN reads the PIN that source names: "file:PATH", or "credential:NAME"
-// for a file in systemd's $CREDENTIALS_DIRECTORY (systemd.exec(5)). One line
-// end behind the PIN is cut off. It is empty for wire.NoPIN, and for nothing else.
+// readPIN reads the PIN that source names: "file:PATH", "credential:NAME" for a
+// file in systemd's $CREDENTIALS_DIRECTORY (systemd.exec(5)), or "env:NAME" for
+// what was in a variable of the serving process's environment. One line end
+// behind the PIN is cut off. It is empty for wire.NoPIN, and for nothing else.
 //
 // A file that other users may read or write is refused: whoever reads it can
 // use every key of the token.
@@ -50,8 +53,10 @@ func readPIN(source string) (pin, error) {
 			return "", pinSetup("credential %q is not a plain name", name)
 		}
 		return readPINFile(filepath.Join(dir, name))
+	case "env":
+		return readSealedPIN(name)
 	}
-	return "", pinSetup("the PIN's source must begin with file: or credential:, or be none")
+	return "", pinSetup("the PIN's source must begin with file:, credential: or env:, or be none")
 }
 
 func readPINFile(path string) (pin, error) {
@@ -75,18 +80,39 @@ func readPINFile(path string) (pin, error) {
 	if mode := info.Mode().Perm(); mode&0o007 != 0 {
 		return "", pinSetup("PIN file %s is open to every user (mode %04o)", path, mode).hint("chmod o= %s", path)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxPIN+1))
+	return pinFrom(f, "PIN file "+path)
+}
+
+// readSealedPIN reads the PIN that was in a variable of the environment: the
+// serving process was started over without it, and with a memory file that nobody
+// can change any more in its place (cmd/sallyport/launch.go). Other processes of
+// this token read the same open file, so no offset is moved.
+func readSealedPIN(variable string) (pin, error) {
+	const sealed = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
+	// No other kind of file has seals: what else descriptor 4 may be is not taken for it.
+	if has, err := unix.FcntlInt(PINFD, unix.F_GET_SEALS, 0); err != nil || has&sealed != sealed {
+		return "", pinSetup("the variable %s was not set when sallyport was started", variable).
+			hint("set it in the environment of sallyport itself, by EnvironmentFile= in a systemd unit for example")
+	}
+	f := os.NewFile(PINFD, variable)
+	defer f.Close()
+	return pinFrom(io.NewSectionReader(f, 0, maxPIN+1), "the variable "+variable)
+}
+
+// pinFrom reads a PIN from what is called so in errors.
+func pinFrom(r io.Reader, name string) (pin, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxPIN+1))
 	if err != nil {
-		return "", pinSetup("PIN file %s: %v", path, err)
+		return "", pinSetup("%s: %v", name, err)
 	}
 	p := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
 	switch {
 	case len(b) > maxPIN:
-		return "", pinSetup("PIN file %s is longer than %d bytes, so it holds something else", path, maxPIN)
+		return "", pinSetup("%s is longer than %d bytes, so it holds something else", name, maxPIN)
 	case p == "":
-		return "", pinSetup("PIN file %s is empty", path)
+		return "", pinSetup("%s is empty", name)
 	case strings.ContainsAny(p, "\n\x00"):
-		return "", pinSetup("PIN file %s has more than one line", path)
+		return "", pinSetup("%s has more than one line", name)
 	}
 	return pin(p), nil
 }

@@ -22,6 +22,9 @@ import (
 // socketpair.
 const SocketFD = 3
 
+// PINFD is where it leaves the file with a PIN that was in its environment.
+const PINFD = 4
+
 // Main runs the signer process on the socketpair at SocketFD. It returns nil
 // when the serving process has gone away, and an error when it was not started
 // by one.
@@ -35,6 +38,9 @@ func Main() error {
 	if kind, err := unix.GetsockoptInt(SocketFD, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || kind != unix.AF_UNIX {
 		return errors.New("sallyport signer is started by sallyport serve, not by hand")
 	}
+	// A vendor's library may start programs of its own.
+	unix.CloseOnExec(SocketFD)
+	unix.CloseOnExec(PINFD)
 	// What ps and top show in the place of "exe".
 	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(unsafe.StringData("sallyport-sign\x00"))), 0, 0, 0)
 	socket := os.NewFile(SocketFD, "serving process")

@@ -16,7 +16,7 @@ type Settings struct {
 	Serial string `json:"serial,omitempty"`
 	Slot   *uint  `json:"slot,omitempty"`
 
-	PIN      string `json:"pin,omitempty"` // where the PIN is: file:PATH or credential:NAME; or NoPIN
+	PIN      string `json:"pin,omitempty"` // where the PIN is: file:PATH, credential:NAME or env:NAME; or NoPIN
 	Sessions int    `json:"sessions"`      // signatures under way at once
 
 	// Again: the last login did not come to a good end. A token that has
