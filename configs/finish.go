@@ -24,6 +24,8 @@ func (c *Config) finish(dir string) {
 			s.Hosts[i], _ = canonicalHost(host)
 		}
 		for i, certificate := range s.Certificates {
+			// What it says of the PIN is the token's by now.
+			s.Certificates[i].Key, _, _ = cutPINSource(certificate.Key)
 			if certificate.Chain != "" {
 				s.Certificates[i].Chain = within(dir, certificate.Chain)
 			}

@@ -12,7 +12,7 @@ import (
 )
 
 // FuzzParse parses a whole file that the fuzzer makes up, and the valid
-// configuration with a PIN in two places where none belongs, between what the
+// configuration with a PIN in three places where none belongs, between what the
 // fuzzer puts around it. Nothing may panic, an error must be *Problems and must
 // not show the PIN, and what is no error must be usable.
 //
@@ -28,6 +28,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(string(data), "file:", "")
 	}
 	f.Add(valid, "*", "")
+	f.Add(valid, "file:/", "")
 	f.Add("a: &a [*a]\n---\n? {}\n", `"\`, `": {`)
 
 	f.Fuzz(func(t *testing.T, text, before, after string) {
@@ -35,11 +36,12 @@ func FuzzParse(f *testing.F) {
 		if strings.ContainsAny(before+after, "\n\r\u0085\u2028\u2029") {
 			return // in a line of its own it is not in the PIN's place
 		}
-		for _, place := range []string{"file:edge.pin", "www\n    routes"} {
-			lead, tail, _ := strings.Cut(valid, place)
+		for _, place := range []string{"file:edge.pin", "www?pin-value=", "www?pin-source="} {
 			written := before + testPIN + after
+			lead, tail, _ := strings.Cut(valid, place)
 			if place != "file:edge.pin" {
-				written = "www?pin-value=" + written + "\n    routes"
+				lead, tail, _ = strings.Cut(valid, "www\n    routes")
+				written = place + written + "\n    routes"
 			}
 			if err := check(t, lead+written+tail); err != nil && strings.Contains(err.Error(), testPIN) {
 				t.Errorf("%q: the PIN shows in %v", written, err)

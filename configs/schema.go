@@ -111,7 +111,8 @@ type Site struct {
 
 // Certificate is a key on a token and the chain that goes with it.
 type Certificate struct {
-	// Key is an RFC 7512 URI that matches one private key. It holds no PIN.
+	// Key is an RFC 7512 URI that matches one private key. It holds no PIN; where
+	// it says where that is, the token's PIN says so.
 	Key string `mapstructure:"key"`
 	// Chain is a PEM file, leaf first; empty: the chain is on the token.
 	Chain string `mapstructure:"chain"`

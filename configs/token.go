@@ -2,9 +2,6 @@ package configs
 
 import (
 	"maps"
-	"net/url"
-	"regexp"
-	"strings"
 	"time"
 )
 
@@ -83,36 +80,4 @@ func (t Token) validateIdentity(p place) {
 	case len(t.Serial) > maxSerial:
 		p.key("serial").say("no token's serial number is longer than 16 bytes", "")
 	}
-}
-
-// uriPIN finds a PIN in a key's URI, also in one that is badly written.
-var uriPIN = regexp.MustCompile(`(?i)\bpin[-_ ]?(value|source)?\s*=|pin[-_ ]?value|pin[-_ ]?source`)
-
-func (c Certificate) validate(p place) {
-	at := p.key("key")
-	decoded, err := url.PathUnescape(c.Key)
-	switch {
-	case c.Key == "":
-		required(at)
-	case uriPIN.MatchString(c.Key) || uriPIN.MatchString(decoded):
-		at.say("holds a PIN or names the source of one (not shown)", "say where the PIN is by the token's pin, and change a PIN that has been in a configuration")
-	case !strings.HasPrefix(c.Key, "pkcs11:"):
-		at.say("is not the URI of a key on a token", `an RFC 7512 URI, such as "pkcs11:token=edge;object=www"`)
-	case err != nil || strings.ContainsFunc(c.Key, notInURI):
-		at.say("is not a URI", "write spaces and other special characters as %20 and so on")
-	}
-}
-
-func notInURI(r rune) bool { return r <= ' ' || r >= 0x7f }
-
-// tokenOf is the label of the token that a key's URI names, if it names one.
-func tokenOf(uri string) (label string, ok bool) {
-	path, _, _ := strings.Cut(strings.TrimPrefix(uri, "pkcs11:"), "?")
-	for attribute := range strings.SplitSeq(path, ";") {
-		if value, found := strings.CutPrefix(attribute, "token="); found {
-			label, err := url.PathUnescape(value)
-			return label, err == nil
-		}
-	}
-	return "", false
 }

@@ -12,6 +12,7 @@ import (
 
 func (c *Config) validate(p place) {
 	tokens := p.key("hsm").key("tokens")
+	c.takePINSources(p.key("sites"), tokens)
 	some(tokens, c.HSM.Tokens, "token")
 	each(tokens, c.HSM.Tokens, Token.validate)
 	distinct(tokens, c.HSM.Tokens, "name", func(t Token) string { return t.Name })
@@ -115,7 +116,7 @@ func (c *Config) checkKeys(sites, tokens place) {
 	}
 	for i, s := range c.Sites {
 		for j, certificate := range s.Certificates {
-			label, ok := tokenOf(certificate.Key)
+			label, ok := attributesOf(certificate.Key)["token"]
 			if ok && !slices.Contains(labels, label) {
 				sites.item(i).key("certificates").item(j).key("key").
 					say("names a token that hsm.tokens does not have",

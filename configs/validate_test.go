@@ -1,6 +1,9 @@
 package configs_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestParse_WhatMakesNoSense(t *testing.T) {
 	for _, test := range nonsense {
@@ -203,6 +206,42 @@ var nonsense = []badInput{
 		old:  "pkcs11:token=edge%20label;object=www", new: "\"pkcs11:object=a b%zz\"",
 		want: []string{
 			"13 sites[0].certificates[0].key: is not a URI",
+		},
+	},
+	{
+		name: "pin-source beside a pin",
+		old:  "object=www", new: "object=www?pin-source=/etc/edge.pin",
+		want: []string{
+			"13 sites[0].certificates[0].key: has a pin-source, and so has the token: hsm.tokens[0].pin",
+		},
+	},
+	{
+		name: "two pin-sources",
+		new:  withoutPIN("pkcs11:token=edge%20label;object=www?pin-source=/a\n      - key: pkcs11:token=edge%20label;object=b?pin-source=/b"),
+		want: []string{
+			"13 sites[0].certificates[1].key: has another pin-source than sites[0].certificates[0].key for the same token",
+		},
+	},
+	{
+		name: "pin-source for no token",
+		old:  "token=edge%20label;object=www", new: "object=www?pin-source=/etc/edge.pin",
+		want: []string{
+			"13 sites[0].certificates[0].key: has a pin-source, and names no token of hsm.tokens that it could be for",
+		},
+	},
+	{
+		name: "pin-source for two tokens",
+		new:  strings.Replace(withoutPIN("pkcs11:token=edge%20label;object=www?pin-source=/a"), "listeners:", "    - {name: b, module: m, token: edge label, pin: none}\nlisteners:", 1),
+		want: []string{
+			"3 hsm.tokens[0].pin: is required",
+			"13 sites[0].certificates[0].key: has a pin-source, and names more than one token of hsm.tokens",
+		},
+	},
+	{
+		name: "pin-source that is a command",
+		old:  "object=www", new: "object=www?pin-source=|/bin/pin",
+		want: []string{
+			"13 sites[0].certificates[0].key: has a pin-source that is a command (not shown), which is not run",
 		},
 	},
 	{

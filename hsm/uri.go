@@ -21,26 +21,25 @@ type URI struct {
 	text string
 }
 
-// String returns the URI as it was written.
+// String returns the URI as it was written, but for what is said there of a PIN.
 func (u URI) String() string { return u.text }
 
 // ParseURI reads a PKCS#11 URI. Every attribute that cannot help to choose a
 // private key is refused, query attributes among them: where the PIN and the
-// module are is said in the token's settings. No error repeats a value, since
+// module are is said in the token's settings. A pin-source alone is passed over,
+// as it is for the settings to have taken it up. No error repeats a value, since
 // that may be a PIN.
 func ParseURI(s string) (URI, error) {
-	u := URI{text: s}
+	var u URI
 	rest, ok := strings.CutPrefix(s, "pkcs11:")
 	if !ok {
 		return URI{}, errors.New(`a key's URI begins with "pkcs11:"`)
 	}
 	path, query, _ := strings.Cut(rest, "?")
-	if query != "" {
-		if strings.Contains(query, "pin-value") {
-			return URI{}, errors.New("a PIN does not belong into a URI; the token's pin setting says where to read it")
-		}
-		return URI{}, errors.New("attributes behind ? have no meaning here; the token's settings say where module and PIN are")
+	if err := checkQuery(query); err != nil {
+		return URI{}, err
 	}
+	u.text = "pkcs11:" + path
 	seen := make(map[string]bool)
 	for attribute := range strings.SplitSeq(path, ";") {
 		name, raw, ok := strings.Cut(attribute, "=")
@@ -66,6 +65,22 @@ func ParseURI(s string) (URI, error) {
 		return URI{}, errors.New("the URI names no key: it needs object= (the label) or id=")
 	}
 	return u, nil
+}
+
+// checkQuery refuses what is behind the ? of a URI, except for a pin-source.
+func checkQuery(query string) error {
+	source, ok := strings.CutPrefix(query, "pin-source=")
+	switch {
+	case query == "":
+		return nil
+	case strings.Contains(query, "pin-value"):
+		return errors.New("a PIN does not belong into a URI; the token's pin setting says where to read it")
+	case !ok || strings.Contains(source, "&"):
+		return errors.New("attributes behind ? have no meaning here; the token's settings say where module and PIN are")
+	case strings.HasPrefix(source, "|"), strings.HasPrefix(strings.ToUpper(source), "%7C"):
+		return errors.New("a pin-source that is a command is not run; the token's pin setting says where to read the PIN")
+	}
+	return nil
 }
 
 func (u *URI) set(name string, value []byte) error {
