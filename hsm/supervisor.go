@@ -29,6 +29,7 @@ const (
 type supervisor struct {
 	token    *Token
 	index    int
+	replaces bool    // a process of it has been up
 	budget   float64 // processes that may be replaced at once
 	filled   time.Time
 	retiring sync.WaitGroup // processes that were replaced and finish what they have
@@ -82,8 +83,10 @@ func (s *supervisor) spend(now time.Time) bool {
 func (s *supervisor) serve(ctx context.Context, hopeful bool) (up bool, err error) {
 	t := s.token
 	if hopeful {
-		// Signatures wait for this one, but not for long.
 		t.report(s.index, phaseStarting, nil)
+	}
+	if hopeful && s.replaces {
+		// Signatures wait for this one, but not for long.
 		late := time.AfterFunc(replaceWait, func() { t.reportLate(s.index) })
 		defer late.Stop()
 	}
@@ -91,6 +94,7 @@ func (s *supervisor) serve(ctx context.Context, hopeful bool) (up bool, err erro
 	if err != nil {
 		return false, err
 	}
+	s.replaces = true
 	t.setInventory(inv)
 	seat := t.queue.add(p, max(1, inv.Token.Sessions))
 	t.report(s.index, phaseUp, nil)

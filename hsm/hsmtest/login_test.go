@@ -52,6 +52,18 @@ func TestFaulty_LostLoginsLockTheToken(t *testing.T) {
 	}
 }
 
+// At the start nobody waits for signatures, and a device, or a person at its PIN
+// pad, may take longer than a replacement.
+func TestFaulty_ASlowLoginIsWaitedForAtTheStart(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	f.Latency("C_Login", 3*time.Second, 0)
+	token, _ := run(t, s, f)
+	if err := token.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A good login between two lost ones begins the count anew.
 func TestFaulty_OneLostLoginLocksNothing(t *testing.T) {
 	s := hsmtest.New(t)
