@@ -41,7 +41,7 @@ type holder struct {
 func FindKeys(tokens []*Token, u URI) (found []*Key, unfit []error, err error) {
 	var where []*Token
 	for _, t := range tokens {
-		if u.matchesToken(t.Inventory().Token) {
+		if u.MatchesToken(t.Inventory().Token) {
 			where = append(where, t)
 		}
 	}
@@ -53,7 +53,7 @@ func FindKeys(tokens []*Token, u URI) (found []*Key, unfit []error, err error) {
 	for _, t := range where {
 		inv := t.Inventory()
 		for _, info := range inv.Keys {
-			if !u.matchesKey(info) {
+			if !u.MatchesKey(info) {
 				continue
 			}
 			if info.Reason != "" {

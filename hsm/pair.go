@@ -95,16 +95,20 @@ var (
 	}
 )
 
+// schemes are those of TLS for the key's type.
+func (k *Key) schemes() []scheme {
+	if k.lane == laneECDSA {
+		return ecdsaSchemes
+	}
+	return rsaSchemes
+}
+
 // probe returns the schemes that the key signs with on one token: each is tried
 // and verified, so that a handshake never chooses one that fails.
 func probe(ctx context.Context, k *Key, at holder) ([]tls.SignatureScheme, error) {
-	schemes := rsaSchemes
-	if k.lane == laneECDSA {
-		schemes = ecdsaSchemes
-	}
 	var able []tls.SignatureScheme
 	var refused error
-	for _, s := range schemes {
+	for _, s := range k.schemes() {
 		h := s.hash.New()
 		h.Write([]byte("sallyport test signature"))
 		digest := h.Sum(nil)

@@ -220,6 +220,16 @@ func (q *queue) load() int {
 	return n
 }
 
+// sessions are those of all processes in use.
+func (q *queue) sessions() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range q.seats {
+		n += s.sessions
+	}
+	return n
+}
+
 // processes are those in use.
 func (q *queue) processes() []*process {
 	q.mu.Lock()

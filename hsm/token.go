@@ -47,6 +47,9 @@ func (c Config) withDefaults() Config {
 // errStopped is the reason for Down after Run has ended.
 var errStopped = errors.New("it was stopped")
 
+// errLate is the reason for Down while a process is still opening the token.
+var errLate = fmt.Errorf("its signer process has not opened it within %s", replaceWait)
+
 // phase is what one of a token's signer processes is at.
 type phase uint8
 
@@ -165,7 +168,9 @@ func (t *Token) Ready(ctx context.Context) error {
 		case Up, Degraded:
 			return nil
 		case Down, Locked:
-			return reason
+			if !errors.Is(reason, errLate) {
+				return reason
+			}
 		}
 		select {
 		case <-changed:
@@ -199,7 +204,7 @@ func (t *Token) reportLate(i int) {
 	defer t.mu.Unlock()
 	if t.phases[i] == phaseStarting {
 		t.phases[i] = phaseDown
-		t.settle(fmt.Errorf("its signer process has not opened it within %s", replaceWait))
+		t.settle(errLate)
 	}
 }
 
@@ -224,6 +229,7 @@ func (t *Token) settle(reason error) {
 	if to == t.state && to != Starting {
 		if reason != nil {
 			t.reason = reason
+			t.announce()
 		}
 		return
 	}

@@ -153,15 +153,15 @@ func printable(name string) string {
 	return name
 }
 
-// matchesToken says whether the token's attributes are what u asks for.
-func (u URI) matchesToken(t wire.TokenInfo) bool {
+// MatchesToken says whether the token's attributes are what u asks for.
+func (u URI) MatchesToken(t wire.TokenInfo) bool {
 	return same(u.Token, t.Label) && same(u.Serial, t.Serial) &&
 		same(u.Manufacturer, t.Manufacturer) && same(u.Model, t.Model) &&
 		(u.SlotID == nil || *u.SlotID == t.Slot)
 }
 
-// matchesKey says whether the key's attributes are what u asks for.
-func (u URI) matchesKey(k wire.Key) bool {
+// MatchesKey says whether the key's attributes are what u asks for.
+func (u URI) MatchesKey(k wire.Key) bool {
 	return same(u.Object, k.Label) && (u.ID == nil || bytes.Equal(u.ID, k.ID))
 }
 

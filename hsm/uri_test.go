@@ -31,10 +31,10 @@ func TestParseURI_Matches(t *testing.T) {
 			t.Errorf("%s: %v", c.uri, err)
 			continue
 		}
-		if got := u.matchesToken(token); got != c.token {
+		if got := u.MatchesToken(token); got != c.token {
 			t.Errorf("%s: matches the token: %v, want %v", c.uri, got, c.token)
 		}
-		if got := u.matchesKey(key); got != c.key {
+		if got := u.MatchesKey(key); got != c.key {
 			t.Errorf("%s: matches the key: %v, want %v", c.uri, got, c.key)
 		}
 		if want, _, _ := strings.Cut(c.uri, "?"); u.String() != want {
@@ -86,7 +86,7 @@ func TestKeyURI_NamesTheKeyAgain(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%s: %v", KeyURI(token, key), err)
 	}
-	if !u.matchesToken(token) || !u.matchesKey(key) {
+	if !u.MatchesToken(token) || !u.MatchesKey(key) {
 		t.Errorf("%s does not match what it was made of", u)
 	}
 }
@@ -119,7 +119,7 @@ func FuzzParseURI(f *testing.F) {
 			return
 		}
 		again, err := ParseURI(KeyURI(token, key))
-		if err != nil || !again.matchesToken(token) || !again.matchesKey(key) {
+		if err != nil || !again.MatchesToken(token) || !again.MatchesKey(key) {
 			t.Errorf("%q: written again as %q: %v", s, KeyURI(token, key), err)
 		}
 	})

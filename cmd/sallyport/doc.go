@@ -2,7 +2,7 @@
 // token, and balances plain HTTP over the backends behind it.
 //
 // It is the one place that knows all four of configs, hsm, proxy and pool. A
-// file is a verb (serve.go, check.go, token.go, demo.go, signer.go,
+// file is a verb (serve.go, check.go, doctor.go, token.go, demo.go, signer.go,
 // csr.go, version.go); what verbs share stands beside them:
 //
 //	launch.go the start, without PINs in the environment

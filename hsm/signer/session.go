@@ -121,3 +121,5 @@ func (a *attributes) ulong(attribute uint) (uint, bool) {
 // isFalse is true for a CK_BBOOL that says so; an attribute that is not there
 // leaves the decision to the token.
 func isFalse(b []byte) bool { return len(b) == 1 && b[0] == 0 }
+
+func isTrue(b []byte) bool { return len(b) == 1 && b[0] != 0 }

@@ -118,7 +118,7 @@ func (s *signer) take(f wire.Frame) error {
 		default:
 			return fmt.Errorf("%d signatures at once", maxQueue)
 		}
-	case wire.Open, wire.List, wire.Slots:
+	case wire.Open, wire.List, wire.Slots, wire.Examine:
 		select {
 		case s.orders <- order{f.Number, f.Kind, payload}:
 			return nil
@@ -148,7 +148,7 @@ func (s *signer) obey() {
 
 func (s *signer) do(o order) (any, error) {
 	var settings wire.Settings
-	if o.kind != wire.List {
+	if o.kind == wire.Open || o.kind == wire.Slots {
 		if err := json.Unmarshal(o.payload, &settings); err != nil {
 			return nil, err
 		}
@@ -158,6 +158,11 @@ func (s *signer) do(o order) (any, error) {
 		return s.openToken(o.number, settings)
 	case wire.List:
 		return s.list()
+	case wire.Examine:
+		if s.open == nil {
+			return nil, errNotOpen
+		}
+		return s.open.examine()
 	default:
 		return slots(settings)
 	}
@@ -188,10 +193,13 @@ func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
 	return inv, nil
 }
 
+// errNotOpen answers questions about the open token that come before Open.
+var errNotOpen = errors.New("the token is not open")
+
 // list reads the objects and swaps the keys that the workers sign with.
 func (s *signer) list() (any, error) {
 	if s.open == nil {
-		return nil, errors.New("the token is not open")
+		return nil, errNotOpen
 	}
 	inv, found, err := s.open.inventory()
 	if err != nil {

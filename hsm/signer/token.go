@@ -15,6 +15,7 @@ import (
 type openToken struct {
 	module   *module
 	token    token
+	wanted   int // sessions that were asked for
 	sessions int // that workers may use at once
 	crypto11 *crypto11.Context
 }
@@ -82,7 +83,7 @@ func openTokenOf(s wire.Settings, tell func(wire.LoginStep) error) (*openToken, 
 	if err != nil {
 		return nil, err
 	}
-	return &openToken{module: m, token: t, sessions: sessions, crypto11: c}, nil
+	return &openToken{module: m, token: t, wanted: s.Sessions, sessions: sessions, crypto11: c}, nil
 }
 
 // findAgain returns the token where it is now. The PIN must go to no other one.

@@ -10,7 +10,7 @@
 //	number  8 bytes, big endian
 //	payload the rest; its shape depends on the kind
 //
-// Open, List and Slots are rare and carry JSON. Sign is the hot path and is
+// Open, List, Slots and Examine are rare and carry JSON. Sign is the hot path and is
 // fixed binary (see SignRequest). An answer is Done with the result as its
 // payload, or Failed with a Failure. While Open is under way, Login says when
 // C_Login begins and when it has succeeded, so that the serving process knows of

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sallyport/hsm"
+	"sallyport/hsm/wire"
+)
+
+// mostKeys bounds the keys that are tried beside those that sites serve.
+const mostKeys = 64
+
+// tryKeys tries the token's keys, those that sites serve first, and returns
+// those that can sign. One that a site serves must.
+func (d *doctorVisit) tryKeys(ctx context.Context, token *hsm.Token) []hsm.Ability {
+	served := d.served(token)
+	keys := slices.Clone(token.Inventory().Keys)
+	slices.SortStableFunc(keys, func(a, b wire.Key) int {
+		return cmp.Compare(min(1, len(served.sites(b))), min(1, len(served.sites(a))))
+	})
+	var able []hsm.Ability
+	others := 0
+	for _, info := range keys {
+		sites := served.sites(info)
+		if len(sites) == 0 {
+			if others++; others > mostKeys {
+				continue
+			}
+		}
+		a := token.TryKey(ctx, info)
+		if ctx.Err() != nil {
+			return able
+		}
+		if d.report.key(a, sites); a.Key != nil {
+			able = append(able, a)
+		}
+	}
+	if others > mostKeys {
+		d.report.add("key", "others", levelOK, "%d more are not tried", others-mostKeys)
+	}
+	if len(able) == 0 {
+		d.report.fail("key", "none", hint(errors.New("no key of the token can sign"), "`sallyport token list` shows what it holds"))
+	}
+	return able
+}
+
+// servedKey is a key that a site's certificate names.
+type servedKey struct {
+	site  string
+	path  string // of the setting
+	entry hsm.Entry
+	named bool // it can be on no other token
+}
+
+type servedKeys []servedKey
+
+// served are the keys that sites serve and that may be on the token.
+func (d *doctorVisit) served(token *hsm.Token) servedKeys {
+	var all servedKeys
+	for i, site := range d.config.Sites {
+		for j, c := range site.Certificates {
+			uri, err := hsm.ParseURI(c.Key)
+			if err != nil {
+				d.report.fail("certificate", "site "+site.Name, err)
+				continue
+			}
+			if len(d.config.HSM.Tokens) > 1 && !uri.MatchesToken(token.Inventory().Token) {
+				continue // it is another token's
+			}
+			all = append(all, servedKey{
+				site: site.Name, path: fmt.Sprintf("sites[%d].certificates[%d]", i, j),
+				entry: hsm.Entry{Key: uri, Chain: c.Chain},
+				named: uri.Token != nil || uri.Serial != nil || len(d.config.HSM.Tokens) == 1,
+			})
+		}
+	}
+	return all
+}
+
+// sites are those that serve a key.
+func (s servedKeys) sites(k wire.Key) []string {
+	var names []string
+	for _, e := range s {
+		if e.entry.Key.MatchesKey(k) && !slices.Contains(names, e.site) {
+			names = append(names, e.site)
+		}
+	}
+	return names
+}
+
+// key judges what a key can do for the sites that serve it.
+func (r *doctorReport) key(a hsm.Ability, sites []string) {
+	k := keyAbility{
+		Label: a.Info.Label, ID: a.Info.ID, Type: a.Info.Type, URI: a.URI, Sites: sites,
+		Schemes: schemeNames(a.Schemes), Missing: schemeNames(a.Missing),
+	}
+	if a.Err != nil {
+		k.Error = a.Err.Error()
+	}
+	r.Keys = append(r.Keys, k)
+	name := fmt.Sprintf("%q %s", a.Info.Label, a.Info.Type)
+	bad, use := levelWarn, "no site serves it"
+	if len(sites) > 0 {
+		bad, use = levelFail, "for site "+strings.Join(sites, ", ")
+	}
+	switch {
+	case a.Err != nil:
+		r.add("key", name, bad, "%v; %s", a.Err, use)
+		r.hint(hintOf(a.Err))
+	case !a.TLS13:
+		r.add("key", name, bad, "%s, which is not enough for TLS 1.3; %s", describeSchemes(a.Schemes), use)
+		r.hint("the token refuses " + describeSchemes(a.Missing))
+	case len(a.Missing) > 0:
+		r.add("key", name, levelWarn, "%s, but not %s; %s", describeSchemes(a.Schemes), describeSchemes(a.Missing), use)
+	default:
+		r.add("key", name, levelOK, "%s; %s", describeSchemes(a.Schemes), use)
+	}
+}
+
+func schemeNames(schemes []tls.SignatureScheme) []string {
+	names := []string{}
+	for _, s := range schemes {
+		names = append(names, s.String())
+	}
+	return names
+}
+
+// describeSchemes gathers schemes that differ by their hashes alone, as in
+// "PSS and PKCS#1 with SHA-256, SHA-384".
+func describeSchemes(schemes []tls.SignatureScheme) string {
+	var kinds []string
+	hashes := make(map[string][]string)
+	for _, s := range schemes {
+		kind, hash := "ECDSA", ""
+		name := s.String()
+		switch {
+		case strings.HasPrefix(name, "PSS"):
+			kind = "PSS"
+		case strings.HasPrefix(name, "PKCS1"):
+			kind = "PKCS#1"
+		}
+		if i := strings.LastIndex(name, "SHA"); i >= 0 {
+			hash = name[i+len("SHA"):]
+		}
+		if hashes[kind] == nil {
+			kinds = append(kinds, kind)
+		}
+		hashes[kind] = append(hashes[kind], hash)
+	}
+	var all []string
+	for _, kind := range kinds {
+		all = append(all, kind+" with SHA-"+strings.Join(hashes[kind], "/"))
+	}
+	return strings.Join(all, ", ")
+}
