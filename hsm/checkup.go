@@ -7,26 +7,38 @@ import (
 	"crypto/tls"
 	"errors"
 	"slices"
+	"time"
 
 	"sallyport/hsm/wire"
 )
 
-// Examine asks one of the token's signer processes what the token says of
-// itself and can do beside signing. It waits for the open timeout at most.
+// Examine returns what the token says of itself, and how its sessions open. It
+// waits for the open timeout at most.
 func (t *Token) Examine(ctx context.Context) (e wire.Examination, err error) {
+	return e, t.ask(ctx, wire.Examine, &e)
+}
+
+// Secrets lists the token's secret keys, each tried. It waits for the open
+// timeout at most.
+func (t *Token) Secrets(ctx context.Context) (l wire.SecretList, err error) {
+	return l, t.ask(ctx, wire.Secrets, &l)
+}
+
+// ask asks one of the token's signer processes. One that does not answer is
+// replaced: it answers no such question any more.
+func (t *Token) ask(ctx context.Context, kind wire.Kind, result any) error {
 	up := t.queue.processes()
 	if len(up) == 0 {
-		return e, t.whyDown()
+		return t.whyDown()
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
 	defer cancel()
-	if err := up[0].ask(ctx, wire.Examine, nil, &e); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = problem(ErrTimeout, "", "the token did not answer within %s", t.config.OpenTimeout)
-		}
-		return e, outward(err)
+	err := up[0].ask(ctx, kind, nil, result)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = problem(ErrTimeout, "", "the token did not answer within %s", t.config.OpenTimeout)
+		up[0].condemn(err)
 	}
-	return e, nil
+	return outward(err)
 }
 
 // Whole waits until all the token's signer processes are up, and returns why
@@ -62,28 +74,37 @@ type Ability struct {
 	Missing []tls.SignatureScheme // that the token refuses
 	Scheme  tls.SignatureScheme   // what it is asked for most: in TLS 1.3, or in 1.2 if it lacks that
 	TLS13   bool                  // it has what TLS 1.3 needs (RFC 8446 §4.2.3)
+	Took    time.Duration         // a signature, on average
 	Err     error
+}
+
+// Key makes a key of one in the token's inventory, on this token alone. An error
+// says why it cannot sign.
+func (t *Token) Key(info wire.Key) (*Key, error) {
+	if info.Reason != "" {
+		return nil, problem(ErrUnfit, "", "cannot sign here: %s", info.Reason)
+	}
+	k, err := newKey(t.Inventory().Token, info)
+	if err != nil {
+		return nil, err
+	}
+	k.holders = []holder{{t, info.Object()}}
+	return k, nil
 }
 
 // TryKey tries a key of the token's inventory in every scheme of TLS.
 func (t *Token) TryKey(ctx context.Context, info wire.Key) Ability {
-	token := t.Inventory().Token
-	a := Ability{Info: info, URI: KeyURI(token, info)}
-	if info.Reason != "" {
-		a.Err = problem(ErrUnfit, "", "cannot sign here: %s", info.Reason)
-		return a
-	}
-	k, err := newKey(token, info)
+	a := Ability{Info: info, URI: KeyURI(t.Inventory().Token, info)}
+	k, err := t.Key(info)
 	if err != nil {
 		a.Err = err
 		return a
 	}
-	at := holder{t, info.Object()}
-	k.holders = []holder{at}
-	if a.Schemes, a.Err = probe(ctx, k, at); a.Err != nil {
+	began := time.Now()
+	if a.Schemes, a.Err = probe(ctx, k, k.holders[0]); a.Err != nil {
 		return a
 	}
-	a.Key = k
+	a.Key, a.Took = k, time.Since(began)/time.Duration(len(k.schemes()))
 	for _, s := range k.schemes() {
 		if !slices.Contains(a.Schemes, s.id) {
 			a.Missing = append(a.Missing, s.id)

@@ -167,13 +167,14 @@ func (d *doctorVisit) run(ctx context.Context) {
 		return
 	}
 	d.examine(ctx, token)
+	d.trySecrets(ctx, token)
 	able := d.tryKeys(ctx, token)
-	d.tryCertificates(ctx, token)
+	d.tryCertificates(ctx, token, able)
 	if len(able) == 0 || ctx.Err() != nil {
 		return
 	}
 	p := newLoadPlan(able, token.Sessions(), max(2, d.token.Processes))
-	d.progress.begin(p.steps(), d.duration)
+	d.progress.begin(p.steps(d.duration))
 	d.measure(ctx, token, p, 1)
 	if ctx.Err() != nil || !d.report.signs() {
 		return

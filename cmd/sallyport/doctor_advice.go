@@ -74,7 +74,7 @@ func (r *doctorReport) advise(p loadPlan) *advice {
 	for _, k := range p.keys {
 		c := r.curve(k.Info.Type, 1)
 		ecdsa = ecdsa || !c.isRSA()
-		if n := c.knee().AtOnce; len(c.Steps) > 0 && n >= a.Sessions {
+		if n := c.knee().AtOnce; len(c.Steps) > 0 && (slowest.Type == "" || n > a.Sessions) {
 			a.Sessions, slowest = n, c
 		}
 	}
@@ -87,7 +87,7 @@ func (r *doctorReport) advise(p loadPlan) *advice {
 	default:
 		a.SessionsWhy = fmt.Sprintf("the fewest for %.0f %% of the best rate, %s of %s signatures per second (%s)", enough*100, rate(knee.Rate), rate(best.Rate), slowest.Type)
 	}
-	if slowest.isRSA() && ecdsa && a.Sessions < p.sessions {
+	if slowest.isRSA() && ecdsa && a.Sessions > 1 && a.Sessions < p.sessions {
 		if n := besideECDSA(a.Sessions); n <= p.sessions {
 			a.Sessions = n
 			a.SessionsWhy += "; RSA leaves an eighth to ECDSA"
@@ -109,7 +109,7 @@ func (r *doctorReport) adviseProcesses(a *advice, p loadPlan) {
 		if one.best().Rate > 0 && several.best().Rate >= most*one.best().Rate {
 			most = several.best().Rate / one.best().Rate
 			a.Processes = p.processes
-			a.ProcessesWhy = fmt.Sprintf("%d make %s signatures per second where one makes %s (%s); the others go on while one is replaced",
+			a.ProcessesWhy = fmt.Sprintf("%d processes make %s signatures per second where one makes %s (%s); and while one is replaced, others go on",
 				p.processes, rate(several.best().Rate), rate(one.best().Rate), k.Info.Type)
 		}
 	}

@@ -16,12 +16,16 @@ import (
 )
 
 // tryCertificates proves what sites serve from the token as the service will,
-// and looks at the expiry of what else lies there.
-func (d *doctorVisit) tryCertificates(ctx context.Context, token *hsm.Token) {
+// and looks at the expiry of what else lies there. A site whose keys have all
+// failed is passed over.
+func (d *doctorVisit) tryCertificates(ctx context.Context, token *hsm.Token, able []hsm.Ability) {
 	now := time.Now()
 	keyring := hsm.NewKeyring([]*hsm.Token{token}, time.Hour, slog.New(slog.DiscardHandler))
 	var shown []*x509.Certificate
 	for _, s := range d.served(token) {
+		if s.hasOnlyFailed(token.Inventory().Keys, able) {
+			continue
+		}
 		certificates, problems := keyring.Add(ctx, s.site, []hsm.Entry{s.entry}, now)
 		if ctx.Err() != nil {
 			return
@@ -41,6 +45,13 @@ func (d *doctorVisit) tryCertificates(ctx context.Context, token *hsm.Token) {
 		}
 	}
 	d.others(token, shown, now)
+}
+
+// hasOnlyFailed says whether keys were found for the site, and none of them can
+// sign: that has been said.
+func (s servedKey) hasOnlyFailed(keys []wire.Key, able []hsm.Ability) bool {
+	return slices.ContainsFunc(keys, s.entry.Key.MatchesKey) &&
+		!slices.ContainsFunc(able, func(a hsm.Ability) bool { return s.entry.Key.MatchesKey(a.Info) })
 }
 
 // others looks at certificates for the token's keys that no site serves.

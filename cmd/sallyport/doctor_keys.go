@@ -44,7 +44,7 @@ func (d *doctorVisit) tryKeys(ctx context.Context, token *hsm.Token) []hsm.Abili
 	if others > mostKeys {
 		d.report.add("key", "others", levelOK, "%d more are not tried", others-mostKeys)
 	}
-	if len(able) == 0 {
+	if len(able) == 0 && !d.report.fails() {
 		d.report.fail("key", "none", hint(errors.New("no key of the token can sign"), "`sallyport token list` shows what it holds"))
 	}
 	return able
@@ -112,7 +112,7 @@ func (r *doctorReport) key(a hsm.Ability, sites []string) {
 	switch {
 	case a.Err != nil:
 		r.add("key", name, bad, "%v; %s", a.Err, use)
-		r.hint(hintOf(a.Err))
+		r.hint(timeoutHint(a.Err))
 	case !a.TLS13:
 		r.add("key", name, bad, "%s, which is not enough for TLS 1.3; %s", describeSchemes(a.Schemes), use)
 		r.hint("the token refuses " + describeSchemes(a.Missing))

@@ -57,13 +57,21 @@ func doubling(most int) []int {
 	return append(counts, most)
 }
 
-// steps are how many measurements there are at most.
-func (p loadPlan) steps() int { return len(p.keys) * (len(doubling(p.sessions)) + 2) }
+// steps are how many measurements there are at most, and how long they take
+// together if each is to last for d.
+func (p loadPlan) steps(d time.Duration) (n int, all time.Duration) {
+	each := len(doubling(p.sessions)) + 2
+	for _, k := range p.keys {
+		n += each
+		all += time.Duration(each) * (max(d, k.Took) + k.Took)
+	}
+	return n, all
+}
 
-// loadHint says what can be done about signatures that fail under load.
-func (d *doctorVisit) loadHint(err error) string {
+// timeoutHint says what can be done about a signature that failed.
+func timeoutHint(err error) string {
 	if errors.Is(err, hsm.ErrTimeout) {
-		return fmt.Sprintf("a signature may take the token's sign_timeout, %s: raise it, lower sessions, or see what else keeps the device busy", d.token.SignTimeout)
+		return "raise the token's sign_timeout, lower its sessions, or see what else keeps the device busy"
 	}
 	return hintOf(err)
 }
@@ -118,16 +126,15 @@ func (r *doctorReport) counts(p loadPlan, keyType string, processes int) []int {
 func (d *doctorVisit) measure(ctx context.Context, token *hsm.Token, p loadPlan, processes int) {
 	for _, a := range p.keys {
 		counts := d.report.counts(p, a.Info.Type, processes)
-		if a = token.TryKey(ctx, a.Info); a.Key == nil {
-			if ctx.Err() == nil {
-				d.report.fail("load", a.Info.Type, a.Err)
-			}
+		key, err := token.Key(a.Info)
+		if err != nil {
+			d.report.fail("load", a.Info.Type, err)
 			continue
 		}
 		c := curve{Type: a.Info.Type, Key: a.URI, Scheme: a.Scheme.String(), Processes: processes}
 		for _, n := range counts {
 			d.progress.next("%s, %d at once in %s", c.Type, n, count(processes, "process", "processes"))
-			l := a.Key.Load(ctx, a.Scheme, n, d.duration)
+			l := key.Load(ctx, a.Scheme, n, d.duration)
 			if ctx.Err() != nil {
 				break
 			}
@@ -155,9 +162,12 @@ func (d *doctorVisit) judge(keyType string, l hsm.Load) step {
 	switch {
 	case l.Err != nil:
 		s.Level, s.Error = levelFail, l.Err.Error()
-		d.report.fail("load", keyType, hint(fmt.Errorf("with %d at once: %w", l.AtOnce, l.Err), d.loadHint(l.Err)))
+		d.report.fail("load", keyType, hint(fmt.Errorf("with %d at once: %w", l.AtOnce, l.Err), timeoutHint(l.Err)))
 	case 2*l.P99 > d.token.SignTimeout:
 		s.Level = levelWarn
+		if slices.ContainsFunc(d.report.Findings, func(f finding) bool { return f.Check == "load" && f.Subject == keyType }) {
+			break // the first one says it
+		}
 		d.report.add("load", keyType, levelWarn, "with %d at once, some take %s, and sign_timeout is %s", l.AtOnce, latency(l.P99), d.token.SignTimeout)
 	}
 	return s

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -42,6 +43,7 @@ type doctorReport struct {
 	Token       string            `json:"token"`
 	Findings    []finding         `json:"findings"`
 	Examination *wire.Examination `json:"examination,omitempty"`
+	Secrets     *wire.SecretList  `json:"secrets,omitempty"`
 	Keys        []keyAbility      `json:"keys"`
 	Curves      []curve           `json:"curves"`
 	Advice      *advice           `json:"advice,omitempty"`
@@ -74,6 +76,11 @@ func (r *doctorReport) fail(check, subject string, err error) {
 	r.hint(hintOf(err))
 }
 
+// fails says whether anything would break handshakes.
+func (r *doctorReport) fails() bool {
+	return slices.ContainsFunc(r.Findings, func(f finding) bool { return f.Level == levelFail })
+}
+
 // conclude comes to the verdict.
 func (r *doctorReport) conclude(interrupted bool) {
 	r.Verdict = verdictFit
@@ -84,7 +91,7 @@ func (r *doctorReport) conclude(interrupted bool) {
 		}
 	}
 	if interrupted {
-		r.Verdict, r.Reasons = verdictUnknown, append(r.Reasons, "interrupted")
+		r.Verdict, r.Reasons = verdictUnknown, append([]string{"interrupted"}, r.Reasons...)
 	}
 }
 
@@ -154,8 +161,11 @@ func (r *doctorReport) section(w *printer, check, title string) {
 }
 
 func (r *doctorReport) verdictLine() string {
-	if r.Verdict != verdictFit {
-		return fmt.Sprintf("%s: %s", r.Verdict, strings.Join(r.Reasons, "; "))
+	switch n := len(r.Reasons); {
+	case n == 1:
+		return fmt.Sprintf("%s: %s", r.Verdict, r.Reasons[0])
+	case n > 1:
+		return fmt.Sprintf("%s: %s (and %d more)", r.Verdict, r.Reasons[0], n-1)
 	}
 	warnings := 0
 	for _, f := range r.Findings {

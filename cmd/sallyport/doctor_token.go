@@ -15,9 +15,7 @@ func (d *doctorVisit) examine(ctx context.Context, token *hsm.Token) {
 	r := &d.report
 	e, err := token.Examine(ctx)
 	if err != nil {
-		if ctx.Err() == nil {
-			r.fail("token", "examination", err)
-		}
+		d.unanswered(ctx, "token", err)
 		return
 	}
 	r.Examination = &e
@@ -32,7 +30,14 @@ func (d *doctorVisit) examine(ctx context.Context, token *hsm.Token) {
 	for _, m := range e.Mechanisms {
 		r.mechanism(m)
 	}
-	r.secrets(e)
+}
+
+// unanswered is a warning alone: handshakes ask no such question.
+func (d *doctorVisit) unanswered(ctx context.Context, check string, err error) {
+	if ctx.Err() == nil {
+		d.report.add(check, "no answer", levelWarn, "%v", err)
+		d.report.hint(hintOf(err))
+	}
 }
 
 // login judges the flags that a token shows after a login that went well.
@@ -121,10 +126,17 @@ func (r *doctorReport) mechanism(m wire.Mechanism) {
 	}
 }
 
-// secrets judges the secret keys, from which a token can derive others.
-func (r *doctorReport) secrets(e wire.Examination) {
+// trySecrets judges the secret keys, from which a token can derive others.
+func (d *doctorVisit) trySecrets(ctx context.Context, token *hsm.Token) {
+	r := &d.report
+	l, err := token.Secrets(ctx)
+	if err != nil {
+		d.unanswered(ctx, "secret", err)
+		return
+	}
+	r.Secrets = &l
 	usable := func(k wire.Secret) bool { return k.Reason == "" }
-	for _, k := range e.Secrets {
+	for _, k := range l.Keys {
 		name := fmt.Sprintf("%q", k.Label)
 		switch {
 		case !usable(k):
@@ -135,11 +147,11 @@ func (r *doctorReport) secrets(e wire.Examination) {
 			r.add("secret", name, levelOK, "%s, the same each time; not extractable", describeMAC(k))
 		}
 	}
-	if len(e.Secrets) == 0 {
+	if len(l.Keys) == 0 {
 		r.add("secret", "none", levelOK, "the token holds no secret key; session tickets are encrypted by keys in memory")
 	}
-	works := slices.ContainsFunc(e.SessionKeys, usable)
-	for _, k := range e.SessionKeys {
+	works := slices.ContainsFunc(l.SessionKeys, usable)
+	for _, k := range l.SessionKeys {
 		switch {
 		case usable(k):
 			r.add("secret", "trial", levelOK, "%s, the same each time; with a key of the session alone, which was destroyed", describeMAC(k))

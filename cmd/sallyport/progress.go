@@ -27,10 +27,10 @@ func newProgress(out io.Writer) *progress {
 	return p
 }
 
-// begin announces so many steps of that length.
-func (p *progress) begin(steps int, each time.Duration) {
+// begin announces so many steps, and how long they take together.
+func (p *progress) begin(steps int, all time.Duration) {
 	p.steps = steps
-	fmt.Fprintf(p.out, "signing as fast as the token can for about %s\n", (time.Duration(steps) * each).Round(100*time.Millisecond))
+	fmt.Fprintf(p.out, "signing as fast as the token can for about %s\n", all.Round(100*time.Millisecond))
 }
 
 // next announces a step.

@@ -7,7 +7,7 @@
 //
 //	socketpair ─ Run ─┬─ queue ── worker 1 ─ crypto11 ─ session
 //	                  │           worker …              (one each)
-//	                  └─ orders ─ obey: open, list, slots, examine, in turn
+//	                  └─ orders ─ obey: any other question, in turn
 //
 // Run reads and passes on, and never calls the library: it is what notices that
 // the serving process has gone. There are as many workers as the token lets

@@ -11,9 +11,8 @@ import (
 	"sallyport/hsm/wire"
 )
 
-// examine finds out what the open token says of itself and can do. Nothing is
-// written to the token. What fails in part is said in its place; an error means
-// that the token could not be asked.
+// examine finds out what the open token says of itself, and how its sessions
+// open. An error means that the token could not be asked.
 func (o *openToken) examine() (wire.Examination, error) {
 	var e wire.Examination
 	info, err := o.module.ctx.GetTokenInfo(o.token.slot)
@@ -32,18 +31,6 @@ func (o *openToken) examine() (wire.Examination, error) {
 		return e, err
 	}
 	e.Opening = o.module.timeSessions(o.token.slot, o.wanted)
-
-	s, err := o.module.openSession(o.token.slot)
-	if err != nil {
-		return e, err
-	}
-	defer s.close()
-	if e.Secrets, err = s.secrets(); err != nil {
-		return e, err
-	}
-	if !slices.ContainsFunc(e.Secrets, func(k wire.Secret) bool { return k.Reason == "" }) {
-		e.SessionKeys = s.trySessionKeys()
-	}
 	return e, nil
 }
 

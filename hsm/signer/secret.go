@@ -36,25 +36,35 @@ func macOf(keyType uint) (mac, bool) {
 	return mac{}, false
 }
 
-// secrets lists the token's secret keys and tries the MAC of each. An error
-// means that the token could not be asked.
-func (s session) secrets() ([]wire.Secret, error) {
+// secrets lists the token's secret keys and tries the MAC of each. Nothing is
+// written to the token. An error means that the token could not be asked.
+func (o *openToken) secrets() (wire.SecretList, error) {
+	var l wire.SecretList
+	s, err := o.module.openSession(o.token.slot)
+	if err != nil {
+		return l, err
+	}
+	defer s.close()
 	handles, err := s.find(pkcs11.CKO_SECRET_KEY)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
-	var found []wire.Secret
+	usable := false
 	for _, h := range handles {
 		k, err := s.secret(h)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
-		found = append(found, k)
+		usable = usable || k.Reason == ""
+		l.Keys = append(l.Keys, k)
 	}
-	slices.SortFunc(found, func(a, b wire.Secret) int {
+	slices.SortFunc(l.Keys, func(a, b wire.Secret) int {
 		return cmp.Or(cmp.Compare(a.Label, b.Label), bytes.Compare(a.ID, b.ID))
 	})
-	return found, nil
+	if !usable {
+		l.SessionKeys = s.trySessionKeys()
+	}
+	return l, nil
 }
 
 // secret describes the secret key h and tries its MAC.

@@ -118,7 +118,7 @@ func (s *signer) take(f wire.Frame) error {
 		default:
 			return fmt.Errorf("%d signatures at once", maxQueue)
 		}
-	case wire.Open, wire.List, wire.Slots, wire.Examine:
+	case wire.Open, wire.List, wire.Slots, wire.Examine, wire.Secrets:
 		select {
 		case s.orders <- order{f.Number, f.Kind, payload}:
 			return nil
@@ -158,14 +158,16 @@ func (s *signer) do(o order) (any, error) {
 		return s.openToken(o.number, settings)
 	case wire.List:
 		return s.list()
-	case wire.Examine:
-		if s.open == nil {
-			return nil, errNotOpen
-		}
-		return s.open.examine()
-	default:
+	case wire.Slots:
 		return slots(settings)
 	}
+	if s.open == nil {
+		return nil, errNotOpen
+	}
+	if o.kind == wire.Secrets {
+		return s.open.secrets()
+	}
+	return s.open.examine()
 }
 
 func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {

@@ -10,8 +10,8 @@
 //	number  8 bytes, big endian
 //	payload the rest; its shape depends on the kind
 //
-// Open, List, Slots and Examine are rare and carry JSON. Sign is the hot path and is
-// fixed binary (see SignRequest). An answer is Done with the result as its
+// Sign is the hot path and is fixed binary (see SignRequest); the other
+// questions are rare and carry JSON. An answer is Done with the result as its
 // payload, or Failed with a Failure. While Open is under way, Login says when
 // C_Login begins and when it has succeeded, so that the serving process knows of
 // a signer that is lost whether it may have cost a try.

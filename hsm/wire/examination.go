@@ -2,19 +2,16 @@ package wire
 
 import "time"
 
-// Examination is what a signer process finds out about an open token for
-// `sallyport doctor`. Texts are the library's own and may hold anything.
+// Examination is what an open token says of itself, for `sallyport doctor`. Texts are the library's own and may hold anything.
 type Examination struct {
-	Library     Library     `json:"library"`
-	Hardware    string      `json:"hardware_version"`
-	Firmware    string      `json:"firmware_version"`
-	Flags       TokenFlags  `json:"flags"`
-	Limits      Limits      `json:"sessions"`
-	Opening     Opening     `json:"opening"`
-	Clock       *Clock      `json:"clock,omitempty"` // nil: the token has none
-	Mechanisms  []Mechanism `json:"mechanisms"`      // of all that it has, those that matter here
-	Secrets     []Secret    `json:"secrets"`
-	SessionKeys []Secret    `json:"session_keys,omitempty"` // made for a trial and destroyed: no secret of the token can be used
+	Library    Library     `json:"library"`
+	Hardware   string      `json:"hardware_version"`
+	Firmware   string      `json:"firmware_version"`
+	Flags      TokenFlags  `json:"flags"`
+	Limits     Limits      `json:"sessions"`
+	Opening    Opening     `json:"opening"`
+	Clock      *Clock      `json:"clock,omitempty"` // nil: the token has none
+	Mechanisms []Mechanism `json:"mechanisms"`      // of all that it has, those that matter here
 }
 
 // Library is what C_GetInfo says.
@@ -69,6 +66,13 @@ type Mechanism struct {
 	Hardware bool   `json:"hardware"`
 	MinKey   uint   `json:"min_key"` // in bits or bytes, as the mechanism has it
 	MaxKey   uint   `json:"max_key"`
+}
+
+// SecretList is what secret keys are on the token. Where none of them can be
+// used, keys of the session alone were tried in their stead, and destroyed.
+type SecretList struct {
+	Keys        []Secret `json:"keys"`
+	SessionKeys []Secret `json:"session_keys,omitempty"`
 }
 
 // Secret is a secret key on the token, and the MAC that it makes.

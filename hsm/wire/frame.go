@@ -21,9 +21,12 @@ const (
 	// Slots lists a module's slots with what can be seen without a login.
 	// Payload: Settings, of which only Module is read. Done: SlotList.
 	Slots
-	// Examine finds out what the open token says of itself and can do beside
-	// signing with its private keys. No payload. Done: Examination.
+	// Examine finds out what the open token says of itself, and how its sessions
+	// open. No payload. Done: Examination.
 	Examine
+	// Secrets lists the open token's secret keys, each tried. No payload. Done:
+	// SecretList.
+	Secrets
 	// Sign signs a digest with a key of the open token. Payload: SignRequest.
 	// Done: the signature (PKCS#1: as long as the modulus; ECDSA: ASN.1 DER).
 	Sign
@@ -55,7 +58,7 @@ func ParseLogin(b []byte) (LoginStep, error) {
 }
 
 func (k Kind) String() string {
-	names := [...]string{Open: "open", List: "list", Slots: "slots", Examine: "examine", Sign: "sign", Done: "done", Failed: "failed", Login: "login"}
+	names := [...]string{Open: "open", List: "list", Slots: "slots", Examine: "examine", Secrets: "secrets", Sign: "sign", Done: "done", Failed: "failed", Login: "login"}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
 	}
