@@ -24,19 +24,22 @@ func (t *Token) Secrets(ctx context.Context) (l wire.SecretList, err error) {
 	return l, t.ask(ctx, wire.Secrets, &l)
 }
 
-// ask asks one of the token's signer processes. One that does not answer is
-// replaced: it answers no such question any more.
+// ask asks one of the token's signer processes, or waits for one. A process that
+// does not answer is replaced: it would answer no other such question either.
 func (t *Token) ask(ctx context.Context, kind wire.Kind, result any) error {
-	up := t.queue.processes()
-	if len(up) == 0 {
-		return t.whyDown()
-	}
 	ctx, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
 	defer cancel()
-	err := up[0].ask(ctx, kind, nil, result)
+	l := laneRSA // the one that keeps nothing from the other
+	s, err := t.queue.take(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer t.queue.give(s, l)
+	err = s.process.ask(ctx, kind, nil, result)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = problem(ErrTimeout, "", "the token did not answer within %s", t.config.OpenTimeout)
-		up[0].condemn(err)
+		t.queue.remove(s)
+		s.process.condemn(err)
 	}
 	return outward(err)
 }

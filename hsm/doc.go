@@ -18,6 +18,8 @@
 //	Pair          a key and its chain, proved to belong together
 //	Certificates  the pairs of a site, the choice among them at each handshake
 //	Keyring       keeps the Certificates in step with what the tokens hold
+//	Ability       what a key can really do on one token (doctor asks for it)
+//	Load          how a key signs with many signatures at once (as well)
 //
 // # A signature's way
 //

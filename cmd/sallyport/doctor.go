@@ -99,12 +99,11 @@ func doctor(ctx context.Context, f doctorFlags, stdout, stderr io.Writer) error 
 	}
 	d := &doctorVisit{
 		config: config, token: tokenConfig(token, config.Dir), duration: f.duration,
-		progress: newProgress(stderr),
+		progress: newProgress(stderr), report: newDoctorReport(token.Name),
 	}
 	if f.sessions > 0 {
 		d.token.Settings.Sessions = f.sessions
 	}
-	d.report.Token = token.Name
 	d.run(ctx)
 	d.progress.done()
 	d.report.conclude(ctx.Err() != nil)
@@ -167,8 +166,8 @@ func (d *doctorVisit) run(ctx context.Context) {
 		return
 	}
 	d.examine(ctx, token)
-	d.trySecrets(ctx, token)
 	able := d.tryKeys(ctx, token)
+	d.trySecrets(ctx, token)
 	d.tryCertificates(ctx, token, able)
 	if len(able) == 0 || ctx.Err() != nil {
 		return

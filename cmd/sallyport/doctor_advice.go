@@ -18,7 +18,7 @@ const (
 	// enough of the best rate is what the recommended sessions make.
 	enough = 0.95
 	// gain is by how much a rate must be better to be called so, and not noise.
-	gain = 1.10
+	gain = 1.2
 	// growing is by how much twice the sessions make a rate better that will
 	// hardly have seen its best yet.
 	growing = 1.25

@@ -85,7 +85,7 @@ func (d *doctorVisit) served(token *hsm.Token) servedKeys {
 
 // sites are those that serve a key.
 func (s servedKeys) sites(k wire.Key) []string {
-	var names []string
+	names := []string{}
 	for _, e := range s {
 		if e.entry.Key.MatchesKey(k) && !slices.Contains(names, e.site) {
 			names = append(names, e.site)

@@ -63,6 +63,11 @@ type keyAbility struct {
 	Error   string   `json:"error,omitempty"`
 }
 
+// newDoctorReport is one without anything yet: empty lists, not null, for --json.
+func newDoctorReport(token string) doctorReport {
+	return doctorReport{Token: token, Findings: []finding{}, Keys: []keyAbility{}, Curves: []curve{}, Reasons: []string{}}
+}
+
 func (r *doctorReport) add(check, subject string, l level, format string, args ...any) {
 	r.Findings = append(r.Findings, finding{Check: check, Subject: subject, Level: l, Text: fmt.Sprintf(format, args...)})
 }

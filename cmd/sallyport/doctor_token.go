@@ -172,7 +172,7 @@ func latency(d time.Duration) string {
 	ms := d.Seconds() * 1e3
 	switch {
 	case ms < 0.1:
-		return fmt.Sprintf("%d µs", d.Microseconds())
+		return fmt.Sprintf("%d µs", max(1, d.Microseconds()))
 	case ms < 1:
 		return fmt.Sprintf("%.2f ms", ms)
 	case ms < 10:

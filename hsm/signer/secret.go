@@ -39,7 +39,7 @@ func macOf(keyType uint) (mac, bool) {
 // secrets lists the token's secret keys and tries the MAC of each. Nothing is
 // written to the token. An error means that the token could not be asked.
 func (o *openToken) secrets() (wire.SecretList, error) {
-	var l wire.SecretList
+	l := wire.SecretList{Keys: []wire.Secret{}}
 	s, err := o.module.openSession(o.token.slot)
 	if err != nil {
 		return l, err
