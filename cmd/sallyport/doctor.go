@@ -89,7 +89,7 @@ func (f doctorFlags) check(sessions bool) error {
 // doctor examines a token and prints what it found, also when it is
 // interrupted. Its error is the verdict when that is not "fit".
 func doctor(ctx context.Context, f doctorFlags, stdout, stderr io.Writer) error {
-	config, err := configs.Load(f.config)
+	config, err := loadConfig(f.config)
 	if err != nil {
 		return err
 	}

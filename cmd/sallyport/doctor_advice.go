@@ -84,6 +84,8 @@ func (r *doctorReport) advise(p loadPlan) *advice {
 		a.SessionsWhy = fmt.Sprintf("more at once gain nothing: %s of %s signatures per second (%s)", rate(knee.Rate), rate(best.Rate), slowest.Type)
 	case a.Sessions == p.sessions && slowest.grows():
 		a.SessionsWhy = fmt.Sprintf("%s signatures per second (%s), and still growing: measure more with --sessions %d", rate(best.Rate), slowest.Type, 2*p.sessions)
+	case knee == best:
+		a.SessionsWhy = fmt.Sprintf("%s signatures per second (%s), the best of all that was tried", rate(best.Rate), slowest.Type)
 	default:
 		a.SessionsWhy = fmt.Sprintf("the fewest for %.0f %% of the best rate, %s of %s signatures per second (%s)", enough*100, rate(knee.Rate), rate(best.Rate), slowest.Type)
 	}

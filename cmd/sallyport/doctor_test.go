@@ -49,7 +49,7 @@ func TestAdvice(t *testing.T) {
 		},
 		"failures are not counted": {
 			curves:   []curve{failing, curveOf("P-256", 2, 200)},
-			sessions: 2, processes: 2, why: "200 of 200",
+			sessions: 2, processes: 2, why: "200 signatures per second (P-256), the best of all",
 		},
 		"no second process": {
 			curves:   []curve{curveOf("P-256", 1, 100, 200, 200, 200)},
