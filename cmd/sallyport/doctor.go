@@ -166,9 +166,10 @@ func (d *doctorVisit) run(ctx context.Context) {
 		return
 	}
 	d.examine(ctx, token)
-	able := d.tryKeys(ctx, token)
+	served := d.served(token)
+	able := d.tryKeys(ctx, token, served)
 	d.trySecrets(ctx, token)
-	d.tryCertificates(ctx, token, able)
+	d.tryCertificates(ctx, token, served, able)
 	if len(able) == 0 || ctx.Err() != nil {
 		return
 	}

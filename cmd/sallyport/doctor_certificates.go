@@ -18,11 +18,11 @@ import (
 // tryCertificates proves what sites serve from the token as the service will,
 // and looks at the expiry of what else lies there. A site whose keys have all
 // failed is passed over.
-func (d *doctorVisit) tryCertificates(ctx context.Context, token *hsm.Token, able []hsm.Ability) {
+func (d *doctorVisit) tryCertificates(ctx context.Context, token *hsm.Token, served servedKeys, able []hsm.Ability) {
 	now := time.Now()
 	keyring := hsm.NewKeyring([]*hsm.Token{token}, time.Hour, slog.New(slog.DiscardHandler))
 	var shown []*x509.Certificate
-	for _, s := range d.served(token) {
+	for _, s := range served {
 		if s.hasOnlyFailed(token.Inventory().Keys, able) {
 			continue
 		}

@@ -18,8 +18,7 @@ const mostKeys = 64
 
 // tryKeys tries the token's keys, those that sites serve first, and returns
 // those that can sign. One that a site serves must.
-func (d *doctorVisit) tryKeys(ctx context.Context, token *hsm.Token) []hsm.Ability {
-	served := d.served(token)
+func (d *doctorVisit) tryKeys(ctx context.Context, token *hsm.Token, served servedKeys) []hsm.Ability {
 	keys := slices.Clone(token.Inventory().Keys)
 	slices.SortStableFunc(keys, func(a, b wire.Key) int {
 		return cmp.Compare(min(1, len(served.sites(b))), min(1, len(served.sites(a))))
@@ -114,8 +113,7 @@ func (r *doctorReport) key(a hsm.Ability, sites []string) {
 		r.add("key", name, bad, "%v; %s", a.Err, use)
 		r.hint(timeoutHint(a.Err))
 	case !a.TLS13:
-		r.add("key", name, bad, "%s, which is not enough for TLS 1.3; %s", describeSchemes(a.Schemes), use)
-		r.hint("the token refuses " + describeSchemes(a.Missing))
+		r.add("key", name, bad, "%s, but not %s, which TLS 1.3 needs; %s", describeSchemes(a.Schemes), describeSchemes(a.Missing), use)
 	case len(a.Missing) > 0:
 		r.add("key", name, levelWarn, "%s, but not %s; %s", describeSchemes(a.Schemes), describeSchemes(a.Missing), use)
 	default:
@@ -132,7 +130,7 @@ func schemeNames(schemes []tls.SignatureScheme) []string {
 }
 
 // describeSchemes gathers schemes that differ by their hashes alone, as in
-// "PSS and PKCS#1 with SHA-256, SHA-384".
+// "PSS with SHA-256/384/512, PKCS#1 with SHA-256".
 func describeSchemes(schemes []tls.SignatureScheme) string {
 	var kinds []string
 	hashes := make(map[string][]string)

@@ -165,10 +165,9 @@ func (d *doctorVisit) judge(keyType string, l hsm.Load) step {
 		d.report.fail("load", keyType, hint(fmt.Errorf("with %d at once: %w", l.AtOnce, l.Err), timeoutHint(l.Err)))
 	case 2*l.P99 > d.token.SignTimeout:
 		s.Level = levelWarn
-		if slices.ContainsFunc(d.report.Findings, func(f finding) bool { return f.Check == "load" && f.Subject == keyType }) {
-			break // the first one says it
+		if !d.report.has("load", keyType) {
+			d.report.add("load", keyType, levelWarn, "from %d at once, some take %s or more, and sign_timeout is %s", l.AtOnce, latency(l.P99), d.token.SignTimeout)
 		}
-		d.report.add("load", keyType, levelWarn, "with %d at once, some take %s, and sign_timeout is %s", l.AtOnce, latency(l.P99), d.token.SignTimeout)
 	}
 	return s
 }

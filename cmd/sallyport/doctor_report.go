@@ -81,6 +81,11 @@ func (r *doctorReport) fail(check, subject string, err error) {
 	r.hint(hintOf(err))
 }
 
+// has says whether there is such a finding already.
+func (r *doctorReport) has(check, subject string) bool {
+	return slices.ContainsFunc(r.Findings, func(f finding) bool { return f.Check == check && f.Subject == subject })
+}
+
 // fails says whether anything would break handshakes.
 func (r *doctorReport) fails() bool {
 	return slices.ContainsFunc(r.Findings, func(f finding) bool { return f.Level == levelFail })
