@@ -24,39 +24,44 @@ type Certificates struct {
 	site    string
 	entries []Entry
 	doubt   func() // asks the keyring to look again
+	metrics siteMetrics
 	serving atomic.Pointer[[]served]
 }
 
 // served is what has become of an Entry.
 type served struct {
-	pairs  []*Pair // the first is the one to use, the others its fallbacks
-	reject []error // why others that the entry names are not among them
+	pairs    []*Pair       // the first is the one to use, the others its fallbacks
+	kept     bool          // they are not what they should be, and there is nothing better
+	problems []*EntryError // why others that the entry names are not among them
 }
 
 // isECDSA says whether the pair's signature costs a tenth of RSA's.
 func (p *Pair) isECDSA() bool { return p.Key.lane == laneECDSA }
 
 // Certificate answers a handshake. Of each entry it takes the first pair that
-// the client can use, whose token is not known to be down and whose last
-// signature did not fail; of these ECDSA before RSA, and of two alike, on
-// different tokens, the one that is expected to sign sooner. Where no pair is
-// live it fails at once with the reason.
+// the client can use, whose token is not known to be down, whose certificate has
+// not expired and whose last signature did not fail; of these ECDSA before RSA,
+// and of two alike, on different tokens, the one that is expected to sign sooner.
+// Without any such pair it takes the one with the least against it: an expired
+// certificate is for the client to judge. Where no pair is live it fails at once
+// with the reason.
 //
 // The certificate's key gives up when the handshake's context ends.
 func (c *Certificates) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	now := time.Now()
 	var best *Pair
-	var rest *Pair // in doubt, or nothing that the client says it can use
+	var rest *Pair // something is against it
 	var down *Pair
+	least := 0
 	for _, e := range *c.serving.Load() {
 		for _, p := range e.pairs {
 			if !p.Key.live() {
 				down = p
 				continue
 			}
-			if p.inDoubt(now) || hello.SupportsCertificate(&p.certificate) != nil {
-				if rest == nil || rest.inDoubt(now) && !p.inDoubt(now) {
-					rest = p
+			if against := p.against(hello, now); against > 0 {
+				if rest == nil || against < least {
+					rest, least = p, against
 				}
 				continue
 			}
@@ -79,6 +84,21 @@ func (c *Certificates) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	certificate := best.certificate
 	certificate.PrivateKey = &handshakeKey{pair: best, site: c, ctx: hello.Context()}
 	return &certificate, nil
+}
+
+// against weighs what speaks against a pair in a handshake; 0 is nothing. That
+// the client cannot use it is the worst, as it ends the handshake for sure.
+func (p *Pair) against(hello *tls.ClientHelloInfo, now time.Time) (weight int) {
+	if now.After(p.Leaf().NotAfter) {
+		weight++
+	}
+	if p.inDoubt(now) {
+		weight += 2
+	}
+	if hello.SupportsCertificate(&p.certificate) != nil {
+		weight += 4
+	}
+	return weight
 }
 
 // handshakeKey is a pair's key within one handshake.

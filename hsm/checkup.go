@@ -66,7 +66,10 @@ func (t *Token) Whole(ctx context.Context) error {
 }
 
 // Sessions are how many signatures the token's processes can have under way now.
-func (t *Token) Sessions() int { return t.queue.sessions() }
+func (t *Token) Sessions() int {
+	_, _, n := t.queue.loads()
+	return n
+}
 
 // Ability is what a private key of a token can do.
 type Ability struct {

@@ -20,6 +20,8 @@
 //	Keyring       keeps the Certificates in step with what the tokens hold
 //	Ability       what a key can really do on one token (doctor asks for it)
 //	Load          how a key signs with many signatures at once (as well)
+//	Change        what a look at the tokens has altered, for log and operator
+//	TokenStatus, EntryStatus  snapshots for the admin side
 //
 // # A signature's way
 //
@@ -39,7 +41,8 @@
 // changes what sites serve; handshakes read that behind an atomic pointer.
 //
 // Token.mu guards state, phases and inventory; queue.mu sessions and waiters;
-// process.mu the calls under way; Keyring.mu the proofs. They are taken in the
+// process.mu the calls under way; Keyring.mu the proofs, and Keyring.asking who
+// waits for the next reading. They are taken in the
 // order Keyring, Token, queue; a process's is never held while another is taken.
 //
 // # How it fails
@@ -52,7 +55,10 @@
 // jitters, and what asks for a signature meanwhile fails at once.
 //
 // A refused login locks the token until Unlock, and so do two in a row that
-// ended without an answer. An error of class Request is
+// ended without an answer. A token that was never up is worth waiting for only
+// while it is Absent. An error of class Request is
 // the caller's and changes nothing. A pair whose signature failed comes after
-// all others for a while, and has the tokens read anew.
+// all others for a while, and has the tokens read anew. A certificate that
+// expires, or whose key is gone, is kept in use for want of a better one, and
+// comes after those of other entries.
 package hsm

@@ -61,3 +61,11 @@ func class(err error) wire.Class {
 	}
 	return wire.Device
 }
+
+// Absent says whether err, which kept a token from coming up, is one that time
+// may mend: the token is not there yet, does not answer, or says itself that its
+// device fails. A refused PIN, a wrong setting and a library that crashes are not.
+func Absent(err error) bool {
+	var f *wire.Failure
+	return errors.Is(err, ErrTimeout) || errors.As(err, &f) && f.Class == wire.Device
+}

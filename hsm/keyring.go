@@ -22,18 +22,24 @@ type Keyring struct {
 	log    *slog.Logger
 	kick   chan struct{} // holds one: look at the tokens' inventories again
 	rescan chan struct{} // holds one: have the tokens read anew first
+	ended  chan struct{} // closed when Run has returned
 
-	mu     sync.Mutex // held while looking
-	sites  []*Certificates
-	proofs map[holder][]tls.SignatureScheme
+	mu       sync.Mutex // held while looking
+	sites    []*Certificates
+	proofs   map[holder][]tls.SignatureScheme
+	reminded map[reminder]time.Time
+
+	asking  sync.Mutex
+	waiting []chan Round // for the next round's outcome
+	next    time.Time    // when that comes by itself
 }
 
 // NewKeyring returns a keyring over tokens, which are read anew every so often.
 func NewKeyring(tokens []*Token, every time.Duration, log *slog.Logger) *Keyring {
 	r := &Keyring{
 		tokens: tokens, every: every, log: log,
-		kick: make(chan struct{}, 1), rescan: make(chan struct{}, 1),
-		proofs: make(map[holder][]tls.SignatureScheme),
+		kick: make(chan struct{}, 1), rescan: make(chan struct{}, 1), ended: make(chan struct{}),
+		proofs: make(map[holder][]tls.SignatureScheme), reminded: make(map[reminder]time.Time),
 	}
 	for _, t := range tokens {
 		t.onInventory(r.look)
@@ -41,11 +47,12 @@ func NewKeyring(tokens []*Token, every time.Duration, log *slog.Logger) *Keyring
 	return r
 }
 
-// EntryError is why an entry of a site cannot be served.
+// EntryError is why something that an entry of a site names cannot be served.
 type EntryError struct {
 	Entry int    // its index
 	Part  string // "key", "chain", or "" for both together
 	Err   error
+	Since time.Time // when it was found first
 }
 
 func (e *EntryError) Error() string { return e.Err.Error() }
@@ -56,17 +63,13 @@ func (e *EntryError) Unwrap() error { return e.Err }
 func (r *Keyring) Add(ctx context.Context, site string, entries []Entry, now time.Time) (*Certificates, []*EntryError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := &Certificates{site: site, entries: entries, doubt: r.Rescan}
+	c := &Certificates{site: site, entries: entries, doubt: r.Rescan, metrics: newSiteMetrics(site)}
 	var serving []served
 	var problems []*EntryError
 	for i, e := range entries {
-		s := r.serve(ctx, e, served{}, now)
+		s := r.serve(ctx, i, e, served{}, now)
 		if len(s.pairs) == 0 {
-			problem := &EntryError{Entry: i, Err: s.reject[0]}
-			if partly := new(EntryError); errors.As(s.reject[0], &partly) {
-				problem.Part, problem.Err = partly.Part, partly.Err
-			}
-			problems = append(problems, problem)
+			problems = append(problems, s.problems[0])
 		}
 		serving = append(serving, s)
 	}
@@ -80,6 +83,38 @@ func (r *Keyring) Add(ctx context.Context, site string, entries []Entry, now tim
 
 // Rescan has the tokens read anew soon.
 func (r *Keyring) Rescan() { nudge(r.rescan) }
+
+// Round is what a reading of all tokens has come to.
+type Round struct {
+	Changes []Change
+	Unread  map[string]error // the tokens that could not be read, by name
+}
+
+// RescanNow has the tokens read anew and waits for the outcome. Whoever asks
+// meanwhile gets the same one; however many ask, there is one reading at a time
+// and a pause before the next.
+func (r *Keyring) RescanNow(ctx context.Context) (Round, error) {
+	done := make(chan Round, 1)
+	r.asking.Lock()
+	r.waiting = append(r.waiting, done)
+	r.asking.Unlock()
+	r.Rescan()
+	select {
+	case round := <-done:
+		return round, nil
+	case <-ctx.Done():
+		return Round{}, ctx.Err()
+	case <-r.ended:
+		return Round{}, errStopped
+	}
+}
+
+// Next is when the tokens will be read anew at the latest; zero before Run.
+func (r *Keyring) Next() time.Time {
+	r.asking.Lock()
+	defer r.asking.Unlock()
+	return r.next
+}
 
 // look has the sites looked at again soon, with what the tokens hold.
 func (r *Keyring) look() { nudge(r.kick) }
@@ -95,21 +130,24 @@ func nudge(c chan struct{}) {
 // often they are asked for.
 const rescanPause = 500 * time.Millisecond
 
-// Run keeps the sites in step until ctx ends.
+// Run keeps the sites in step until ctx ends. It may be called once.
 func (r *Keyring) Run(ctx context.Context) error {
+	defer close(r.ended)
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
+	r.schedule(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
-			r.readTokens(ctx)
+		case now := <-tick.C:
+			r.schedule(now)
+			r.round(ctx)
 		case <-r.rescan:
-			r.readTokens(ctx)
+			r.round(ctx)
 		case <-r.kick:
+			r.refresh(ctx, time.Now())
 		}
-		r.refresh(ctx, time.Now())
 		select {
 		case <-ctx.Done():
 		case <-time.After(rescanPause):
@@ -117,50 +155,101 @@ func (r *Keyring) Run(ctx context.Context) error {
 	}
 }
 
-// readTokens reads all tokens side by side. One that is down is read when it
-// comes back.
-func (r *Keyring) readTokens(ctx context.Context) {
+func (r *Keyring) schedule(now time.Time) {
+	r.asking.Lock()
+	defer r.asking.Unlock()
+	r.next = now.Add(r.every)
+}
+
+// round reads the tokens, brings the sites in step, and tells those who wait.
+// Who asks when it has begun waits for the next one.
+func (r *Keyring) round(ctx context.Context) {
+	r.asking.Lock()
+	waiting := r.waiting
+	r.waiting = nil
+	r.asking.Unlock()
+	outcome := Round{Unread: r.readTokens(ctx)}
+	select {
+	case <-r.kick: // by what was just read, which is looked at here
+	default:
+	}
+	outcome.Changes = r.refresh(ctx, time.Now())
+	if ctx.Err() != nil {
+		return // Run is about to end, which they are told otherwise
+	}
+	for _, done := range waiting {
+		done <- outcome
+	}
+}
+
+// readTokens reads all tokens side by side, and returns why some could not be.
+// One that is down is read when it comes back.
+func (r *Keyring) readTokens(ctx context.Context) map[string]error {
+	var mu sync.Mutex
+	unread := make(map[string]error)
 	var reading sync.WaitGroup
 	for _, t := range r.tokens {
 		reading.Go(func() {
-			if err := t.Rescan(ctx); err != nil && ctx.Err() == nil {
+			err := t.Rescan(ctx)
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			mu.Lock()
+			unread[t.Name()] = err
+			mu.Unlock()
+			if !errors.Is(err, ErrDown) {
 				r.log.Warn("token could not be read anew", "token", t.Name(), "error", err)
 			}
 		})
 	}
 	reading.Wait()
+	return unread
 }
 
-// refresh looks at every site again and swaps what it serves.
-func (r *Keyring) refresh(ctx context.Context, now time.Time) {
+// refresh looks at every site again, swaps what it serves, and returns what has
+// changed by that.
+func (r *Keyring) refresh(ctx context.Context, now time.Time) []Change {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var changes []Change
 	for _, c := range r.sites {
 		before := *c.serving.Load()
 		after := make([]served, len(c.entries))
+		var here []Change
 		for i, e := range c.entries {
-			after[i] = r.serve(ctx, e, before[i], now)
-			r.report(c.site, before[i], after[i])
+			after[i] = r.serve(ctx, i, e, before[i], now)
+			here = append(here, compare(c.site, before[i], after[i])...)
 		}
-		if ctx.Err() == nil {
-			c.serving.Store(&after)
+		if ctx.Err() != nil {
+			return nil
 		}
+		c.serving.Store(&after)
+		changes = append(changes, here...)
+	}
+	for _, c := range changes {
+		c.log(r.log)
 	}
 	r.forget()
+	r.remind(now)
+	return changes
 }
 
-// serve decides what an entry serves: of all keys that it names, those with a
+// serve decides what entry i serves: of all keys that it names, those with a
 // valid certificate and a proof, the newest certificate first. What was served
 // before stays as a fallback while its key is there and its certificate valid,
-// and stays in use while there is nothing else.
-func (r *Keyring) serve(ctx context.Context, e Entry, before served, now time.Time) served {
+// and stays in use while there is nothing else: to refuse handshakes because the
+// last certificate has expired, or its key cannot be found, helps nobody.
+func (r *Keyring) serve(ctx context.Context, i int, e Entry, before served, now time.Time) served {
 	var s served
-	keys, unfit, err := FindKeys(r.tokens, e.Key)
-	for _, u := range unfit {
-		s.reject = append(s.reject, &EntryError{Part: "key", Err: u})
+	reject := func(part string, errs ...error) {
+		for _, err := range errs {
+			s.problems = append(s.problems, before.problem(&EntryError{Entry: i, Part: part, Err: err, Since: now}))
+		}
 	}
+	keys, unfit, err := FindKeys(r.tokens, e.Key)
+	reject("key", unfit...)
 	if err != nil && len(unfit) == 0 {
-		s.reject = append(s.reject, &EntryError{Part: "key", Err: err})
+		reject("key", err)
 	}
 	var file Chain
 	var fileErr error
@@ -173,17 +262,18 @@ func (r *Keyring) serve(ctx context.Context, e Entry, before served, now time.Ti
 			chain, err = k.ChainFromToken(now)
 		}
 		if err != nil {
-			s.reject = append(s.reject, &EntryError{Part: "chain", Err: err})
-		} else if p, err := r.prove(ctx, k, chain, now); err != nil {
-			s.reject = append(s.reject, &EntryError{Err: err})
+			reject("chain", err)
+		} else if p, left, err := r.prove(ctx, k, chain, now); err != nil {
+			reject("", err)
 		} else {
+			reject("key", left...)
 			s.pairs = append(s.pairs, p)
 			continue
 		}
 		// It has no new certificate; the one it had may still do.
 		for _, old := range before.pairs {
 			if old.Key.id == k.id && validity(old.Leaf(), now) == nil {
-				if p, err := r.prove(ctx, k, old.Chain, now); err == nil {
+				if p, _, err := r.prove(ctx, k, old.Chain, now); err == nil {
 					s.pairs = append(s.pairs, p)
 				}
 			}
@@ -200,31 +290,39 @@ func (r *Keyring) serve(ctx context.Context, e Entry, before served, now time.Ti
 		}
 	}
 	if len(s.pairs) == 0 {
-		s.pairs = before.pairs
+		s.pairs, s.kept = before.pairs, len(before.pairs) > 0
 	}
 	return s
+}
+
+// problem is p, or the same one of the time before: it keeps since when it is.
+func (s served) problem(p *EntryError) *EntryError {
+	for _, o := range s.problems {
+		if o.Part == p.Part && o.Error() == p.Error() {
+			return o
+		}
+	}
+	return p
 }
 
 // prove makes a pair of a key and a chain. Every token that holds the key must
 // sign with it; those that do not are left out, and an error says so when none
 // is left. A proof is made once for each key and token.
-func (r *Keyring) prove(ctx context.Context, k *Key, c Chain, now time.Time) (*Pair, error) {
+func (r *Keyring) prove(ctx context.Context, k *Key, c Chain, now time.Time) (p *Pair, left []error, err error) {
 	if err := k.check(c, now); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var able []tls.SignatureScheme
 	var proved []holder
-	var errs []error
 	for _, h := range k.holders {
 		schemes := r.proofs[h]
 		if schemes == nil {
 			if !h.token.live() {
-				errs = append(errs, fmt.Errorf("key %q is not proved: %w", k.uri, h.token.whyDown()))
+				left = append(left, fmt.Errorf("key %q is not proved: %w", k.uri, h.token.whyDown()))
 				continue
 			}
-			var err error
 			if schemes, err = probe(ctx, k, h); err != nil {
-				errs = append(errs, err)
+				left = append(left, err)
 				continue
 			}
 			r.proofs[h] = schemes
@@ -235,14 +333,14 @@ func (r *Keyring) prove(ctx context.Context, k *Key, c Chain, now time.Time) (*P
 		able = slices.DeleteFunc(able, func(s tls.SignatureScheme) bool { return !slices.Contains(schemes, s) })
 	}
 	if len(proved) == 0 {
-		return nil, errs[0]
+		return nil, nil, left[0]
 	}
 	if len(able) == 0 {
-		return nil, problem(ErrUnfit, "", "the tokens %v have no signature scheme in common for key %q", k.Tokens(), k.uri)
+		return nil, nil, problem(ErrUnfit, "", "the tokens %v have no signature scheme in common for key %q", k.Tokens(), k.uri)
 	}
 	signer := *k
 	signer.holders = proved
-	return newPair(&signer, c, able), nil
+	return newPair(&signer, c, able), left, nil
 }
 
 // forget drops the proofs of keys that have left their token: one that comes
@@ -255,37 +353,4 @@ func (r *Keyring) forget() {
 		}
 	}
 	maps.DeleteFunc(r.proofs, func(h holder, _ []tls.SignatureScheme) bool { return !held[h] })
-}
-
-// report logs what has changed, and what is newly not served.
-func (r *Keyring) report(site string, before, after served) {
-	place := func(pairs []*Pair, p *Pair) int {
-		return slices.IndexFunc(pairs, func(o *Pair) bool { return o.Leaf().Equal(p.Leaf()) })
-	}
-	for i, p := range after.pairs {
-		was := place(before.pairs, p)
-		switch {
-		case i == 0 && was != 0:
-			r.log.Info("certificate goes live", describePair(site, p)...)
-		case i > 0 && was <= 0:
-			r.log.Info("certificate is a fallback", describePair(site, p)...)
-		}
-	}
-	for _, p := range before.pairs {
-		if place(after.pairs, p) < 0 {
-			r.log.Info("certificate is no longer served", describePair(site, p)...)
-		}
-	}
-	for _, err := range after.reject {
-		if !slices.ContainsFunc(before.reject, func(o error) bool { return o.Error() == err.Error() }) {
-			r.log.Warn("not served", "site", site, "reason", err)
-		}
-	}
-}
-
-func describePair(site string, p *Pair) []any {
-	return []any{
-		"site", site, "key", p.Key.URI(), "tokens", p.Key.Tokens(), "subject", p.Leaf().Subject.String(),
-		"serial", fmt.Sprintf("%x", p.Leaf().SerialNumber), "until", p.Leaf().NotAfter.UTC().Format(time.RFC3339),
-	}
 }

@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,7 +96,25 @@ func (m *Metrics) token(t *Token) *tokenMetrics {
 		Help:        "Signatures that wait for the token or that it is busy with.",
 		ConstLabels: labels,
 	}, func() float64 { return float64(t.queue.load()) }))
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "sallyport_token_processes_up",
+		Help:        "Signer processes of the token that make signatures.",
+		ConstLabels: labels,
+	}, func() float64 { return float64(t.Status().Up) }))
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "sallyport_token_read_timestamp_seconds",
+		Help:        "When the token's keys and certificates were last read; 0 before the first time.",
+		ConstLabels: labels,
+	}, func() float64 { return timestamp(t.Status().Read) }))
 	return tm
+}
+
+// timestamp is t in Unix seconds; 0 for the zero time.
+func timestamp(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
 }
 
 func (m *tokenMetrics) signed(s wire.Scheme, took time.Duration, err error) {
@@ -113,4 +132,39 @@ func (m *tokenMetrics) waited(l lane, took time.Duration, err error) {
 		return
 	}
 	m.wait[l].Observe(took.Seconds())
+}
+
+// siteMetrics describe what one site serves.
+type siteMetrics struct {
+	notAfter *prometheus.Desc
+	pairs    *prometheus.Desc
+}
+
+func newSiteMetrics(site string) siteMetrics {
+	labels := prometheus.Labels{"site": site}
+	return siteMetrics{
+		notAfter: prometheus.NewDesc("sallyport_certificate_not_after_timestamp_seconds",
+			"When the certificate in use expires, by its place among the site's certificates and the key's URI.",
+			[]string{"certificate", "key"}, labels),
+		pairs: prometheus.NewDesc("sallyport_site_pairs",
+			"Keys with their certificates that the site can serve, fallbacks included.", nil, labels),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *Certificates) Describe(out chan<- *prometheus.Desc) {
+	out <- c.metrics.notAfter
+	out <- c.metrics.pairs
+}
+
+// Collect implements prometheus.Collector. It reads what is served now, so the
+// series of a key that is no longer in use are gone with it.
+func (c *Certificates) Collect(out chan<- prometheus.Metric) {
+	pairs := 0
+	for i, s := range *c.serving.Load() {
+		pairs += len(s.pairs)
+		p := s.pairs[0]
+		out <- prometheus.MustNewConstMetric(c.metrics.notAfter, prometheus.GaugeValue, timestamp(p.Leaf().NotAfter), strconv.Itoa(i), p.Key.URI())
+	}
+	out <- prometheus.MustNewConstMetric(c.metrics.pairs, prometheus.GaugeValue, float64(pairs))
 }

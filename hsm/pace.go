@@ -30,6 +30,11 @@ func (p *pace) note(l lane, took time.Duration) {
 	}
 }
 
+// of is the average of a lane; 0: nothing is known.
+func (p *pace) of(l lane) time.Duration {
+	return time.Duration(math.Float64frombits(p.average[l].Load()) * float64(time.Second))
+}
+
 const (
 	// easeIn is how long a token that returns takes less than its share: what
 	// made it go may not be over, and its caches are cold.

@@ -27,6 +27,9 @@ type Pair struct {
 // Leaf returns the certificate of the key.
 func (p *Pair) Leaf() *x509.Certificate { return p.Chain[0] }
 
+// Schemes are those that the key was proved to sign with.
+func (p *Pair) Schemes() []tls.SignatureScheme { return p.certificate.SupportedSignatureAlgorithms }
+
 // doubtFor is how long a pair whose signature failed comes after all others.
 const doubtFor = 5 * time.Second
 

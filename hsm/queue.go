@@ -220,14 +220,18 @@ func (q *queue) load() int {
 	return n
 }
 
-// sessions are those of all processes in use.
-func (q *queue) sessions() (n int) {
+// loads is, by lane, how many signatures are under way and how many wait, and
+// how many sessions there are for all of them.
+func (q *queue) loads() (busy, waiting [lanes]int, sessions int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, s := range q.seats {
-		n += s.sessions
+	for l := range lanes {
+		waiting[l] = len(q.waiting[l])
 	}
-	return n
+	for _, s := range q.seats {
+		sessions += s.sessions
+	}
+	return q.busy, waiting, sessions
 }
 
 // processes are those in use.

@@ -29,7 +29,7 @@ const (
 type supervisor struct {
 	token    *Token
 	index    int
-	replaces bool    // a process of it has been up
+	started  bool    // has started a process before
 	budget   float64 // processes that may be replaced at once
 	filled   time.Time
 	retiring sync.WaitGroup // processes that were replaced and finish what they have
@@ -50,6 +50,7 @@ func (s *supervisor) run(ctx context.Context) {
 		}
 		if class(err) == wire.PIN {
 			s.token.lock(s.index, outward(err))
+			pause = 0 // what comes after Unlock is a new beginning
 			continue
 		}
 		if up && s.spend(time.Now()) {
@@ -83,18 +84,15 @@ func (s *supervisor) spend(now time.Time) bool {
 func (s *supervisor) serve(ctx context.Context, hopeful bool) (up bool, err error) {
 	t := s.token
 	if hopeful {
-		t.report(s.index, phaseStarting, nil)
-	}
-	if hopeful && s.replaces {
 		// Signatures wait for this one, but not for long.
+		t.report(s.index, phaseStarting, nil)
 		late := time.AfterFunc(replaceWait, func() { t.reportLate(s.index) })
 		defer late.Stop()
 	}
-	p, inv, err := t.openProcess(ctx)
+	p, inv, err := s.openProcess(ctx)
 	if err != nil {
 		return false, err
 	}
-	s.replaces = true
 	t.setInventory(inv)
 	seat := t.queue.add(p, max(1, inv.Token.Sessions))
 	t.report(s.index, phaseUp, nil)
@@ -138,7 +136,8 @@ func (t *Token) retire(ctx context.Context, p *process) {
 // openProcess starts a process and opens the token in it. One process of a
 // token is opened at a time: that spares the device a storm of logins, and a
 // PIN that is refused is seen before the next one would try it.
-func (t *Token) openProcess(ctx context.Context) (*process, wire.Inventory, error) {
+func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory, error) {
+	t := s.token
 	var inv wire.Inventory
 	select {
 	case t.opening <- struct{}{}:
@@ -149,7 +148,8 @@ func (t *Token) openProcess(ctx context.Context) (*process, wire.Inventory, erro
 	if err := t.lockedBy(); err != nil {
 		return nil, inv, err
 	}
-	t.metrics.starts.Inc()
+	t.noteStart(s.started)
+	s.started = true
 	p, err := startProcess(t.config, t.log)
 	if err != nil {
 		return nil, inv, err

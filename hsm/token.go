@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,8 +57,10 @@ type phase uint8
 const (
 	phaseWaiting  phase = iota // not started yet
 	phaseStarting              // signatures wait for it
+	phaseLate                  // still starting, and no longer waited for
 	phaseUp
-	phaseDown // the last try failed; another one follows
+	phaseDown   // the last try failed; another one follows
+	phaseLocked // waits for Unlock
 )
 
 // Token is a PKCS#11 token, served by signer processes while Run runs.
@@ -72,13 +75,18 @@ type Token struct {
 	mu        sync.Mutex
 	phases    []phase
 	state     State
+	since     time.Time      // when it came into that state
 	reason    error          // why it is not up, as far as it is known
 	locked    error          // why no login is tried; nil: one may be
 	unsure    bool           // the last login did not come to a good end
 	lost      int            // logins in a row that began and had no answer
+	opened    bool           // it has been up
+	restarts  int            // processes that took the place of another one
+	trouble   Trouble        // the last error
 	inventory wire.Inventory // as of the last time it was read
+	read      time.Time      // when that was
 	onRead    []func()       // called after it was read
-	changed   chan struct{}  // closed at the next change of state or inventory
+	changed   chan struct{}  // closed at the next change of state, reason, phase or inventory
 }
 
 // NewToken returns a token that Run brings up.
@@ -89,6 +97,7 @@ func NewToken(c Config, log *slog.Logger, m *Metrics) *Token {
 		queue:   &queue{limit: c.Queue},
 		opening: make(chan struct{}, 1),
 		phases:  make([]phase, c.Processes),
+		since:   time.Now(),
 		changed: make(chan struct{}),
 	}
 	t.metrics = m.token(t)
@@ -135,7 +144,7 @@ func (t *Token) Inventory() wire.Inventory {
 // setInventory takes over what a process has read.
 func (t *Token) setInventory(inv wire.Inventory) {
 	t.mu.Lock()
-	t.inventory = inv
+	t.inventory, t.read = inv, time.Now()
 	t.announce()
 	told := t.onRead
 	t.mu.Unlock()
@@ -168,14 +177,33 @@ func (t *Token) Ready(ctx context.Context) error {
 		case Up, Degraded:
 			return nil
 		case Down, Locked:
-			if !errors.Is(reason, errLate) {
-				return reason
-			}
+			return reason
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// Await is Ready for a token that may come late: while it is only Absent, it is
+// waited for until ctx ends, which makes the last reason the error.
+func (t *Token) Await(ctx context.Context) error {
+	for {
+		t.mu.Lock()
+		state, changed, reason := t.state, t.changed, t.reason
+		t.mu.Unlock()
+		switch {
+		case state == Up || state == Degraded:
+			return nil
+		case (state == Down || state == Locked) && !Absent(reason):
+			return reason
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return cmp.Or(reason, ctx.Err())
 		}
 	}
 }
@@ -195,16 +223,29 @@ func (t *Token) report(i int, p phase, reason error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.phases[i] = p
+	t.opened = t.opened || p == phaseUp
+	t.note(reason)
 	t.settle(reason)
+	t.announce()
 }
 
-// reportLate says that process i takes long to start: it is no longer waited for.
+// reportLate says that process i takes long to start: it is no longer waited
+// for. Before the token has been up for the first time nothing waits for it but
+// who started it.
 func (t *Token) reportLate(i int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.phases[i] == phaseStarting {
-		t.phases[i] = phaseDown
+	if t.phases[i] == phaseStarting && t.opened {
+		t.phases[i] = phaseLate
+		t.note(errLate)
 		t.settle(errLate)
+	}
+}
+
+// note keeps the last error for Status. The caller holds mu.
+func (t *Token) note(err error) {
+	if err != nil && !errors.Is(err, errStopped) {
+		t.trouble = Trouble{Err: err, Time: time.Now()}
 	}
 }
 
@@ -223,7 +264,7 @@ func (t *Token) settle(reason error) {
 		to = Degraded
 	case t.locked != nil:
 		to, reason = Locked, t.locked
-	case count[phaseStarting] == 0 && count[phaseDown] > 0:
+	case count[phaseStarting] == 0 && count[phaseDown]+count[phaseLate] > 0:
 		to = Down
 	}
 	if to == t.state && to != Starting {
@@ -234,6 +275,9 @@ func (t *Token) settle(reason error) {
 		return
 	}
 	from := t.state
+	if from != to {
+		t.since = time.Now()
+	}
 	t.state = to
 	t.reason = nil
 	if !from.Live() && to.Live() {
@@ -285,8 +329,10 @@ func (t *Token) lock(i int, why error) {
 		t.locked = why
 		t.log.Error("the PIN is not tried again", "reason", why)
 	}
-	t.phases[i] = phaseDown
+	t.phases[i] = phaseLocked
+	t.note(why)
 	t.settle(why)
+	t.announce()
 }
 
 // lockedBy returns what locked the token, or nil.
@@ -300,16 +346,57 @@ func (t *Token) lockedBy() error {
 }
 
 // Unlock allows one more login after the token was locked: the operator says
-// that the PIN, or the token, has been mended.
-func (t *Token) Unlock() {
+// that the PIN, or the token, has been mended. It says whether it was locked.
+func (t *Token) Unlock() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.locked == nil {
-		return
+		return false
 	}
 	t.locked, t.unsure, t.lost = nil, false, 0
 	t.log.Info("the PIN may be tried again")
+	for i, p := range t.phases {
+		if p == phaseLocked {
+			t.phases[i] = phaseStarting
+		}
+	}
+	t.settle(nil)
 	t.announce()
+	return true
+}
+
+// Settled waits until no process of the token is being started, or ctx ends. It
+// returns why the token is not up, if it is not.
+func (t *Token) Settled(ctx context.Context) error {
+	for {
+		t.mu.Lock()
+		state, changed, reason, locked := t.state, t.changed, t.reason, t.locked
+		starting := slices.ContainsFunc(t.phases, func(p phase) bool { return p == phaseWaiting || p == phaseStarting || p == phaseLate })
+		t.mu.Unlock()
+		switch {
+		case locked != nil:
+			return locked
+		case !starting && state == Up:
+			return nil
+		case !starting:
+			return reason
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// noteStart counts a process; again says that it takes the place of another one.
+func (t *Token) noteStart(again bool) {
+	t.metrics.starts.Inc()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if again {
+		t.restarts++
+	}
 }
 
 // maxLostLogins is how many logins in a row may end without an answer, by a
@@ -365,7 +452,7 @@ func (t *Token) mayOpen(ctx context.Context, i int) bool {
 		t.mu.Unlock()
 		return true
 	}
-	t.phases[i] = phaseDown
+	t.phases[i] = phaseLocked
 	t.settle(t.locked)
 	changed := t.changed
 	t.mu.Unlock()
@@ -425,10 +512,15 @@ func (t *Token) sign(ctx context.Context, r wire.SignRequest) (signature []byte,
 
 // Rescan reads the token's objects anew, in every process that is up, since
 // each has handles of its own, and for the open timeout at most in each. A
-// process that cannot read them, or not in time, is replaced.
+// process that cannot read them, or not in time, is replaced. A token without a
+// process is an ErrDown: it is read when one is up.
 func (t *Token) Rescan(ctx context.Context) error {
+	processes := t.queue.processes()
+	if len(processes) == 0 {
+		return t.whyDown()
+	}
 	var errs []error
-	for _, p := range t.queue.processes() {
+	for _, p := range processes {
 		inv, err := t.list(ctx, p)
 		if err != nil {
 			errs = append(errs, err)

@@ -718,3 +718,94 @@ func TestFaulty_TellsOfMissingSettings(t *testing.T) {
 		})
 	}
 }
+
+// A token that is not there when its service starts is waited for; what time
+// does not mend is not, and a refused PIN least of all.
+func TestFaulty_ATokenThatIsLateIsAwaited(t *testing.T) {
+	s := hsmtest.New(t)
+	t.Run("comes", func(t *testing.T) {
+		f := hsmtest.NewFaulty(t, s)
+		f.Vanish()
+		token, _ := run(t, s, f)
+		if err := token.Ready(t.Context()); !hsm.Absent(err) {
+			t.Fatalf("at first: %v", err)
+		}
+		f.Reappear()
+		if err := token.Await(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("comes and refuses the PIN", func(t *testing.T) {
+		f := hsmtest.NewFaulty(t, s)
+		f.Vanish()
+		f.RefusePIN()
+		token, _ := run(t, s, f)
+		if err := token.Ready(t.Context()); !hsm.Absent(err) {
+			t.Fatalf("at first: %v", err)
+		}
+		f.Reappear()
+		if err := token.Await(t.Context()); !errors.Is(err, hsm.ErrPIN) {
+			t.Errorf("got %v", err)
+		}
+		if n := f.Stats()["C_Login"].Made; n != 1 {
+			t.Errorf("%d logins", n)
+		}
+	})
+	t.Run("stays away", func(t *testing.T) {
+		f := hsmtest.NewFaulty(t, s)
+		f.Vanish()
+		token, _ := run(t, s, f)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := token.Await(ctx); err == nil || !strings.Contains(err.Error(), "no initialised token") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("is another one", func(t *testing.T) {
+		f := hsmtest.NewFaulty(t, s)
+		token, _ := run(t, s, f, func(c *hsm.Config) { c.Settings.Label = "prod" })
+		if err := token.Await(t.Context()); err == nil || hsm.Absent(err) || !strings.Contains(err.Error(), `no token has the label "prod"`) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("crashes the library", func(t *testing.T) {
+		f := hsmtest.NewFaulty(t, s)
+		f.CrashAlways("C_Login")
+		token, _ := run(t, s, f)
+		if err := token.Await(t.Context()); err == nil || hsm.Absent(err) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// That a replacement takes long is no reason to give up a token that has not
+// been up yet.
+func TestFaulty_ASlowFirstLoginIsWaitedFor(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	f.Latency("C_Login", 2500*time.Millisecond, 0)
+	token, _ := run(t, s, f)
+	if err := token.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A login that takes long is not taken for one that has failed.
+func TestFaulty_UnlockWaitsForASlowLogin(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, _ := up(t, s, f)
+	f.RefusePIN()
+	if err := syscall.Kill(f.Processes()[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for state, _ := token.State(); state != hsm.Locked; state, _ = token.State() {
+		time.Sleep(time.Millisecond)
+	}
+	f.Heal()
+	f.Latency("C_Login", 2500*time.Millisecond, 0)
+	token.Unlock()
+	if err := token.Settled(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
