@@ -1,10 +1,14 @@
 // Package admin serves what operators and their tools ask: /metrics for
-// Prometheus, /healthz (does the process work) and /readyz (may it get traffic).
+// Prometheus, /healthz (does the process work), /readyz (may it get traffic) and
+// /status (what is served, why, and until when).
 //
 // It speaks plain HTTP without a password, so it belongs on a loopback address.
 // There it answers only requests that name a loopback host: a page in a
 // browser on the same machine could otherwise read it through a name of its own
 // that it points at 127.0.0.1 (DNS rebinding).
+//
+// On a Socket, which knows its peers, it also takes calls that change something
+// (Control). A server on any other listener cannot be given them.
 package admin
 
 import (
@@ -37,6 +41,8 @@ type Config struct {
 	Gatherer prometheus.Gatherer // nil: the default one
 	Ready    func() error        // why no traffic should come; nil: always ready
 	Live     func() error        // why the process should be replaced; nil: always live
+	Status   func() Status       // nil: there is no /status
+	Control  *Control            // nil: nothing can be changed; else Listener is a *Socket
 	Log      *slog.Logger        // nil: off
 }
 
@@ -52,6 +58,10 @@ func New(c Config) (*Server, error) {
 	if c.Listener == nil {
 		return nil, errors.New("admin: no listener")
 	}
+	_, local := c.Listener.(*Socket)
+	if c.Control != nil && !local {
+		return nil, errors.New("admin: only a socket that knows its peers takes calls that change something")
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -60,14 +70,20 @@ func New(c Config) (*Server, error) {
 	}
 	errorLog := slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug)
 	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
 		ErrorLog:            errorLog,
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes,
 		Timeout:             scrapeTimeout,
 	}))
-	mux.Handle("/healthz", probe(c.Live))
-	mux.Handle("/readyz", probe(c.Ready))
+	mux.Handle("GET /healthz", probe(c.Live))
+	mux.Handle("GET /readyz", probe(c.Ready))
+	if c.Status != nil {
+		mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, c.Status()) })
+	}
+	if c.Control != nil {
+		c.Control.handle(mux)
+	}
 	return &Server{
 		listener: netutil.LimitListener(c.Listener, maxConnections),
 		log:      c.Log,
@@ -118,14 +134,16 @@ func probe(check func() error) http.Handler {
 	})
 }
 
-// guard lets GET and HEAD pass, for hosts that are the listener's own.
+// guard lets requests pass for hosts that are the listener's own, and away from
+// a Socket only those that change nothing.
 func guard(address net.Addr, next http.Handler) http.Handler {
 	local, _ := netip.ParseAddrPort(address.String())
+	_, socket := address.(*net.UnixAddr)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case local.Addr().IsLoopback() && !ownHost(r.Host, local.Addr()):
 			http.Error(w, "unknown host", http.StatusMisdirectedRequest)
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		case !socket && r.Method != http.MethodGet && r.Method != http.MethodHead:
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		default:

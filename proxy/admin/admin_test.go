@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,7 +15,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv(asNobody); path != "" {
+		askAsNobody(path)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // start runs an admin server for the test and returns its base URL.
 func start(t testing.TB, c Config) string {
@@ -24,6 +31,16 @@ func start(t testing.TB, c Config) string {
 		t.Fatal(err)
 	}
 	c.Listener = l
+	run(t, c)
+	return "http://" + l.Addr().String()
+}
+
+// run runs an admin server until the test ends.
+func run(t testing.TB, c Config) { runWith(t, c, func(*Server) {}) }
+
+// runWith is run for a server that is changed first.
+func runWith(t testing.TB, c Config, change func(*Server)) {
+	t.Helper()
 	if c.Gatherer == nil {
 		c.Gatherer = prometheus.NewRegistry()
 	}
@@ -31,6 +48,7 @@ func start(t testing.TB, c Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -40,7 +58,6 @@ func start(t testing.TB, c Config) string {
 			t.Error(err)
 		}
 	})
-	return "http://" + l.Addr().String()
 }
 
 // ask sends one request, host overriding the Host field when it is not empty.
