@@ -19,6 +19,9 @@ func (c *Config) finish(dir string) {
 			t.PIN.Reference = within(dir, t.PIN.Reference)
 		}
 	}
+	if c.Admin.HasSocket() {
+		c.Admin.Socket = within(dir, c.Admin.Socket)
+	}
 	for _, s := range c.Sites {
 		for i, host := range s.Hosts {
 			s.Hosts[i], _ = canonicalHost(host)

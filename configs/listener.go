@@ -19,6 +19,9 @@ func (a Admin) validate(p place) {
 	if a.Enabled() {
 		checkListenAddress(p.key("address"), a.Address)
 	}
+	if a.HasSocket() && !strings.Contains(a.Socket, "/") {
+		p.key("socket").say(quote(a.Socket)+" is not the path of a socket", "a path with a folder, such as /run/sallyport/admin.sock, or off")
+	}
 }
 
 func (l Log) validate(p place) {

@@ -29,7 +29,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Processes:   1,
 			Queue:       512,
 			SignTimeout: seconds(5),
-		}}, Rescan: seconds(60)},
+		}}, Rescan: seconds(60), StartTimeout: seconds(60)},
 		Listeners: []configs.Listener{{
 			Address: ":443",
 			Policy:  configs.PolicyIntermediate,
@@ -51,7 +51,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Backends: []configs.Backend{{Address: "10.0.0.1:8080"}},
 			Timeouts: configs.PoolTimeouts{Connect: seconds(3), Response: seconds(60), Idle: seconds(90)},
 		}},
-		Admin:           configs.Admin{Address: "127.0.0.1:9180"},
+		Admin:           configs.Admin{Address: "127.0.0.1:9180", Socket: configs.AdminOff},
 		Log:             configs.Log{Level: "info", Format: "json", Access: true},
 		ShutdownTimeout: seconds(30),
 		Dir:             "/etc/sallyport",
@@ -83,7 +83,7 @@ func TestParse_ResolvesPathsAgainstTheFile(t *testing.T) {
 	config := mustParse(t, strings.NewReplacer(
 		"lib/p11.so", "p11.so",
 		"file:edge.pin", "credential:edge",
-		"object=www", "object=www\n        chain: ../tls/www.pem").Replace(valid))
+		"object=www", "object=www\n        chain: ../tls/www.pem").Replace(valid)+"admin: {socket: run/admin.sock}\n")
 	token := config.HSM.Tokens[0]
 	if token.Module != "p11.so" {
 		t.Errorf("Module = %q, want it left to the dynamic linker", token.Module)
@@ -93,6 +93,9 @@ func TestParse_ResolvesPathsAgainstTheFile(t *testing.T) {
 	}
 	if got := config.Sites[0].Certificates[0].Chain; got != "/etc/tls/www.pem" {
 		t.Errorf("Chain = %q", got)
+	}
+	if got := config.Admin.Socket; got != "/etc/sallyport/run/admin.sock" {
+		t.Errorf("Socket = %q", got)
 	}
 }
 

@@ -30,6 +30,9 @@ type HSM struct {
 	// Rescan is how often the tokens are read anew, for keys and
 	// certificates that were made meanwhile.
 	Rescan Duration `mapstructure:"rescan" default:"1m"`
+	// StartTimeout is how long the start waits for tokens that are not there
+	// yet. What is wrong with their settings is not waited for.
+	StartTimeout Duration `mapstructure:"start_timeout" default:"1m"`
 }
 
 // Token is one PKCS#11 token, served by a signer process of its own. Exactly
@@ -148,17 +151,25 @@ type Backend struct {
 	Address string `mapstructure:"address"` // `host:port`
 }
 
-// Admin is the listener for metrics and health. It has no authentication.
+// Admin is where metrics, health and status are asked for, and where tokens are
+// read anew and unlocked.
 type Admin struct {
-	// Address is like that of a Listener, or AdminOff.
+	// Address is like that of a Listener, or AdminOff. It has no
+	// authentication, so nothing can be changed there.
 	Address string `mapstructure:"address" default:"127.0.0.1:9180"`
+	// Socket is the absolute path of a Unix socket for root and the service's
+	// own user, or AdminOff.
+	Socket string `mapstructure:"socket" default:"off"`
 }
 
-// AdminOff, as its address, turns the admin listener off.
+// AdminOff, as its address or socket, turns that one off.
 const AdminOff = "off"
 
 // Enabled tells whether there is an admin listener.
 func (a Admin) Enabled() bool { return a.Address != AdminOff }
+
+// HasSocket tells whether there is an admin socket.
+func (a Admin) HasSocket() bool { return a.Socket != AdminOff }
 
 // Log is what is logged, and how.
 type Log struct {

@@ -269,4 +269,11 @@ var nonsense = []badInput{
 			`1 admin.address: "Off" is not an address to listen on`,
 		},
 	},
+	{
+		name: "admin socket",
+		old:  "hsm:\n", new: "admin: {socket: admin.sock}\nhsm:\n",
+		want: []string{
+			`1 admin.socket: "admin.sock" is not the path of a socket`,
+		},
+	},
 }

@@ -19,6 +19,7 @@ import (
 	"sallyport/hsm/wire"
 	"sallyport/pool"
 	"sallyport/proxy"
+	"sallyport/proxy/admin"
 )
 
 // service is what a configuration comes to: open sockets, tokens that are up,
@@ -30,27 +31,32 @@ type service struct {
 
 	listeners []net.Listener // one for each of config.Listeners
 	admin     net.Listener   // nil: off
+	socket    *admin.Socket  // nil: off
 	tokens    []*hsm.Token   // one for each of config.HSM.Tokens
 	keyring   *hsm.Keyring
 	sites     []*hsm.Certificates
 	pools     map[string]*proxy.Pool
+	balancers map[string]*pool.Pool
 
 	problems []configs.Problem
 	warnings []configs.Problem
 
+	started    time.Time
 	stopTokens context.CancelFunc
 	running    sync.WaitGroup
 }
 
 // build makes everything that config names, and returns all the problems that
 // there are at once as a *configs.Problems. When it fails nothing is left
-// open. Without listen no socket is opened.
-func build(ctx context.Context, config *configs.Config, file string, log *slog.Logger, listen bool) (*service, error) {
-	s := &service{config: config, log: log, registry: newRegistry()}
+// open. Without listen no socket is opened. Tokens that are not there yet are
+// waited for, at most for patience.
+func build(ctx context.Context, config *configs.Config, file string, log *slog.Logger, listen bool, patience time.Duration) (*service, error) {
+	s := &service{config: config, log: log, registry: newRegistry(), started: time.Now()}
 	if listen {
 		s.openSockets()
 	}
 	s.startTokens(ctx)
+	s.awaitTokens(ctx, patience)
 	s.proveSites(ctx)
 	s.buildPools()
 	if ctx.Err() != nil {
@@ -77,6 +83,9 @@ func (s *service) close() {
 	if s.admin != nil {
 		s.admin.Close()
 	}
+	if s.socket != nil {
+		s.socket.Close()
+	}
 	s.stopTokens()
 	s.running.Wait()
 }
@@ -101,7 +110,7 @@ func newRegistry() *prometheus.Registry {
 	return r
 }
 
-// startTokens brings up all tokens side by side.
+// startTokens starts all tokens side by side.
 func (s *service) startTokens(ctx context.Context) {
 	var running context.Context
 	// Not a child of ctx: requests under way may need signatures after a stop.
@@ -112,12 +121,6 @@ func (s *service) startTokens(ctx context.Context) {
 		s.tokens = append(s.tokens, token)
 		s.running.Go(func() { token.Run(running) })
 	}
-	for i, token := range s.tokens {
-		if err := token.Ready(ctx); err != nil && ctx.Err() == nil {
-			s.tokenProblem(i, err)
-		}
-	}
-	s.refuseTwins()
 }
 
 // tokenProblem notes a problem of a token by the setting that is to blame.
@@ -201,30 +204,26 @@ func (s *service) proveSites(ctx context.Context) {
 			continue
 		}
 		s.sites[i] = certificates
+		s.registry.MustRegister(certificates)
 		for j, pairs := range certificates.Pairs() {
-			s.warnOfCertificate(path(j), pairs[0].Leaf(), site.Hosts, now)
+			s.warnOfHosts(path(j), pairs[0].Leaf(), site.Hosts)
 		}
 	}
 }
 
-// expiresSoon is when a certificate that still is valid is worth a warning.
-const expiresSoon = 14 * 24 * time.Hour
-
-func (s *service) warnOfCertificate(path string, leaf *x509.Certificate, hosts []string, now time.Time) {
+func (s *service) warnOfHosts(path string, leaf *x509.Certificate, hosts []string) {
 	for _, host := range hosts {
 		// A wildcard is covered if a name under it is.
 		if err := leaf.VerifyHostname(strings.Replace(host, "*", "any", 1)); err != nil {
 			s.warn(path, "the certificate (%s) is not for %s, which clients will refuse", leaf.Subject, host)
 		}
 	}
-	if left := leaf.NotAfter.Sub(now); left < expiresSoon {
-		s.warn(path, "the certificate (%s) expires in %d days", leaf.Subject, int(left.Hours()/24))
-	}
 }
 
 // buildPools makes the pools. Routes name them, which configs has checked.
 func (s *service) buildPools() {
 	s.pools = make(map[string]*proxy.Pool)
+	s.balancers = make(map[string]*pool.Pool)
 	for i, p := range s.config.Pools {
 		var addresses []string
 		for _, b := range p.Backends {
@@ -235,6 +234,7 @@ func (s *service) buildPools() {
 			s.problem(fmt.Sprintf("pools[%d]", i), err)
 			continue
 		}
+		s.balancers[p.Name] = balancer
 		s.pools[p.Name] = &proxy.Pool{
 			Name: p.Name, Balancer: balancer,
 			ConnectTimeout:  time.Duration(p.Timeouts.Connect),

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"sallyport/hsm"
 )
 
 func checkCommand() *cobra.Command {
@@ -44,11 +46,12 @@ func check(ctx context.Context, file string, listen bool, stdout, stderr io.Writ
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	// The problems are reported below; the log would say them twice.
-	s, err := build(ctx, config, file, slog.New(slog.DiscardHandler), listen)
+	s, err := build(ctx, config, file, slog.New(slog.DiscardHandler), listen, 0)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	s.warnOfExpiry(time.Now())
 	s.dialBackends(ctx)
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -58,6 +61,19 @@ func check(ctx context.Context, file string, listen bool, stdout, stderr io.Writ
 	}
 	s.describe(stdout)
 	return nil
+}
+
+// warnOfExpiry warns of certificates that expire soon. While it serves, the
+// keyring does that by itself.
+func (s *service) warnOfExpiry(now time.Time) {
+	for i, certificates := range s.sites {
+		for j, pairs := range certificates.Pairs() {
+			leaf := pairs[0].Leaf()
+			if left := leaf.NotAfter.Sub(now); left < hsm.ExpiresSoon {
+				s.warn(fmt.Sprintf("sites[%d].certificates[%d]", i, j), "the certificate (%s) expires in %d days", leaf.Subject, int(left.Hours()/24))
+			}
+		}
+	}
 }
 
 // dialBackends warns of each backend that cannot be reached now. All are dialled

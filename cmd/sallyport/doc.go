@@ -2,18 +2,22 @@
 // token, and balances plain HTTP over the backends behind it.
 //
 // It is the one place that knows all four of configs, hsm, proxy and pool. A
-// file is a verb (serve.go, check.go, doctor.go, token.go, demo.go, signer.go,
-// csr.go, version.go); what verbs share stands beside them:
+// file is a verb (serve.go, check.go, doctor.go, status.go, token.go,
+// token_rescan.go, demo.go, signer.go, csr.go, version.go); what verbs share stands
+// beside them:
 //
-//	launch.go the start, without PINs in the environment
-//	run.go    the command line, errors and exit codes
-//	build.go  turns a configs.Config into tokens, certificates, sockets and pools,
-//	          gathering every problem by the path of its setting
-//	logs.go   the two logs
-//	ready.go  what /readyz says
+//	launch.go    the start, without PINs in the environment
+//	run.go       the command line, errors and exit codes
+//	build.go     turns a configs.Config into tokens, certificates, sockets and pools,
+//	             gathering every problem by the path of its setting
+//	await.go     waits for tokens that are late
+//	logs.go      the two logs
+//	ready.go     what /readyz says
+//	snapshot.go  what /status says, and what the admin socket's calls do
+//	ask.go       asks the service that runs, for status and token
 //
-// Serve owns the service's goroutines: one for each token's Run, one for the
-// admin listener and one for the proxy. They end in the opposite order of a
+// Serve owns the service's goroutines: one for each token's Run, one each for the
+// admin listener and socket, and one for the proxy. They end in the opposite order of a
 // request's way: first the proxy, which lets requests under way finish and may
 // still need signatures for that, then the rest.
 package main

@@ -78,7 +78,7 @@ func (r *doctorReport) expiry(subject string, c *x509.Certificate, now time.Time
 		r.add("certificate", subject, levelWarn, "%s: it has expired", text)
 	case now.Before(c.NotBefore):
 		r.add("certificate", subject, levelWarn, "%s: it is not valid before %s", text, c.NotBefore.UTC().Format(time.DateOnly))
-	case left < expiresSoon:
+	case left < hsm.ExpiresSoon:
 		r.add("certificate", subject, levelWarn, "%s: it expires in %s", text, count(int(left.Hours()/24), "day", "days"))
 	default:
 		r.add("certificate", subject, levelOK, "%s, %s from now", text, count(int(left.Hours()/24), "day", "days"))

@@ -43,7 +43,7 @@ Check and run:         sallyport check && sallyport serve`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRun:  func(*cobra.Command, []string) { started = true },
 	}
-	root.AddCommand(serveCommand(), checkCommand(), doctorCommand(), tokenCommand(), csrCommand(), demoCommand(), signerCommand(), versionCommand())
+	root.AddCommand(serveCommand(), checkCommand(), doctorCommand(), statusCommand(), tokenCommand(), csrCommand(), demoCommand(), signerCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

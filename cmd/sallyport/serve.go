@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -16,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/proxy"
-	"sallyport/proxy/admin"
 )
 
 func serveCommand() *cobra.Command {
@@ -27,7 +27,10 @@ func serveCommand() *cobra.Command {
 		Long: `Serve runs until it gets SIGTERM or SIGINT. It then stops accepting, lets the
 requests under way finish within shutdown_timeout, and exits with 0. A second
 signal ends it at once. On SIGHUP it reads its tokens anew, for new keys and
-certificates, and tries a PIN that was refused once more.
+certificates; a PIN that was refused is tried again by sallyport token unlock alone.
+
+A token that is not there yet is waited for, at most for hsm.start_timeout. A
+refused PIN, a wrong setting and an unfit key end it with 1 at once.
 
 The service log goes to standard error, the access log to standard output.`,
 		Example: "  sallyport serve --config /etc/sallyport/sallyport.yaml",
@@ -55,7 +58,7 @@ func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal is no longer caught
 	log := serviceLog(config.Log, stderr)
-	s, err := build(ctx, config, file, log, true)
+	s, err := build(ctx, config, file, log, true, time.Duration(config.HSM.StartTimeout))
 	if errors.Is(err, errInterrupted) {
 		log.Info("stopped before it served")
 		return nil
@@ -80,22 +83,17 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 	adminCtx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAdmin()
 	parts, ctx := errgroup.WithContext(ctx)
-	if s.admin != nil {
-		a, err := admin.New(admin.Config{
-			Listener: s.admin, Gatherer: s.registry, Log: s.log,
-			Live: func() error { return nil },
-			Ready: func() error {
-				if ctx.Err() != nil {
-					return errors.New("stopping")
-				}
-				return s.ready()
-			},
-		})
-		if err != nil {
-			return err
+	servers, err := s.adminServers(func() error {
+		if ctx.Err() != nil {
+			return errors.New("stopping")
 		}
+		return s.ready()
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range servers {
 		parts.Go(func() error { return a.Run(adminCtx) })
-		s.log.Info("listening", "for", "admin", "address", s.admin.Addr().String())
 	}
 	parts.Go(func() error { return s.keyring.Run(adminCtx) })
 	parts.Go(func() error { s.heedHangups(ctx); return nil })
@@ -113,14 +111,14 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 		s.log.Info("listening", "for", "clients", "listener", s.config.Listeners[i].Address, "address", l.Addr().String(), "policy", s.config.Listeners[i].Policy)
 	}
 	s.log.Info("serving", "version", versionName(), "fips", fipsMode())
-	notify(s.log, daemon.SdNotifyReady)
-	err := parts.Wait()
+	notify(s.log, daemon.SdNotifyReady+"\nSTATUS=serving")
+	err = parts.Wait()
 	s.log.Info("stopped")
 	return err
 }
 
-// heedHangups reads the tokens anew on SIGHUP, and lets a token that refused its
-// PIN be logged in to once more: the operator says that something has changed.
+// heedHangups reads the tokens anew on SIGHUP. A PIN that was refused is left
+// alone: tools send SIGHUP after each rotation, and tokens count the tries.
 func (s *service) heedHangups(ctx context.Context) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -131,9 +129,6 @@ func (s *service) heedHangups(ctx context.Context) {
 			return
 		case <-hangups:
 			s.log.Info("reading the tokens anew", "cause", "SIGHUP")
-			for _, t := range s.tokens {
-				t.Unlock()
-			}
 			s.keyring.Rescan()
 		}
 	}

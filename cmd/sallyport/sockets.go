@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
+
+	"sallyport/proxy/admin"
 )
 
 // openSockets opens every address that the configuration names.
@@ -26,6 +29,25 @@ func (s *service) openSockets() {
 			s.problem("admin.address", err)
 		}
 	}
+	if s.config.Admin.HasSocket() {
+		var err error
+		if s.socket, err = admin.ListenSocket(s.config.Admin.Socket, s.log); err != nil {
+			s.problem("admin.socket", socketError(err))
+		}
+	}
+}
+
+// socketError is a failed admin socket with what it needs.
+func socketError(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return hint(err, "a service with this configuration runs already; `sallyport status` asks it")
+	case errors.Is(err, os.ErrNotExist):
+		return hint(err, "its folder must be there; the systemd unit makes /run/sallyport")
+	case errors.Is(err, os.ErrPermission):
+		return hint(err, "the service's user must be able to write to its folder")
+	}
+	return err
 }
 
 // passedSockets are those that systemd passed, by name; they are asked for once.

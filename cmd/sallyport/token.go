@@ -29,13 +29,13 @@ import (
 func tokenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "token",
-		Short: "Look at PKCS#11 tokens",
+		Short: "Look at PKCS#11 tokens, have them read anew, unlock them",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return usageError{errors.New("token needs a command, such as list")}
 		},
 	}
-	c.AddCommand(tokenListCommand())
+	c.AddCommand(tokenListCommand(), tokenRescanCommand(), tokenUnlockCommand())
 	return c
 }
 
