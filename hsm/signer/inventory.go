@@ -62,7 +62,8 @@ func byLabel(a, b wire.Key) int {
 // error means that the token could not be asked.
 func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Signer, error) {
 	a := attributes{s, h, nil}
-	k := wire.Key{ID: a.bytes(pkcs11.CKA_ID), Label: string(a.bytes(pkcs11.CKA_LABEL))}
+	label := a.bytes(pkcs11.CKA_LABEL)
+	k := wire.Key{ID: a.bytes(pkcs11.CKA_ID), Label: text(label)}
 	keyType, ok := a.ulong(pkcs11.CKA_KEY_TYPE)
 	forbidden := isFalse(a.bytes(pkcs11.CKA_SIGN))
 	if a.err != nil {
@@ -88,8 +89,8 @@ func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Si
 	if err == nil {
 		err = match.Set(crypto11.CkaKeyType, keyType)
 	}
-	if err == nil && k.Label != "" {
-		err = match.Set(crypto11.CkaLabel, []byte(k.Label))
+	if err == nil && len(label) > 0 {
+		err = match.Set(crypto11.CkaLabel, label)
 	}
 	var pairs []crypto11.Signer
 	if err == nil {
@@ -166,7 +167,7 @@ func (m *module) visible(t token) (wire.Inventory, error) {
 		for _, h := range handles {
 			a := attributes{s, h, nil}
 			keyType, ok := a.ulong(pkcs11.CKA_KEY_TYPE)
-			k := wire.Key{ID: a.bytes(pkcs11.CKA_ID), Label: string(a.bytes(pkcs11.CKA_LABEL)), Type: keyTypeName(keyType, ok)}
+			k := wire.Key{ID: a.bytes(pkcs11.CKA_ID), Label: text(a.bytes(pkcs11.CKA_LABEL)), Type: keyTypeName(keyType, ok)}
 			if a.err != nil {
 				return inv, a.err
 			}

@@ -19,19 +19,25 @@ type module struct {
 	ctx  *pkcs11.Ctx
 }
 
-// loadModule loads the library and initialises it (C_Initialize).
+// loadModule loads the library, and does not yet initialise it.
 func loadModule(path string) (*module, error) {
 	ctx := pkcs11.New(path)
 	if ctx == nil {
 		return nil, whyNotLoaded(path)
 	}
-	if err := ctx.Initialize(); err != nil {
-		f := failed(fmt.Errorf("module %s does not initialise: %w", path, err))
-		f.Setting = "module"
-		f.Hint = "see the vendor's log; its library often needs a configuration file, named in the token's environment settings"
-		return nil, &failure{*f}
-	}
 	return &module{path: path, ctx: ctx}, nil
+}
+
+// initialise is C_Initialize. Every answer but success is an error.
+func (m *module) initialise() error {
+	err := m.ctx.Initialize()
+	if err == nil {
+		return nil
+	}
+	f := failed(fmt.Errorf("module %s does not initialise: %w", m.path, err))
+	f.Setting = "module"
+	f.Hint = "see the vendor's log; its library often needs a configuration file, named in the token's environment settings"
+	return &failure{*f}
 }
 
 // whyNotLoaded finds the reason, which dlopen knows but miekg/pkcs11 does not pass on.
@@ -67,7 +73,7 @@ func (m *module) library() string {
 	if err != nil {
 		return m.path
 	}
-	return fmt.Sprintf("%s %d.%d", strings.TrimSpace(info.LibraryDescription), info.LibraryVersion.Major, info.LibraryVersion.Minor)
+	return fmt.Sprintf("%s %d.%d", padded(info.LibraryDescription), info.LibraryVersion.Major, info.LibraryVersion.Minor)
 }
 
 // token is a slot that holds a token, and what the token says of itself.
@@ -92,12 +98,27 @@ func (m *module) tokens() (found []token, unread []error, err error) {
 		info, err := m.ctx.GetTokenInfo(slot)
 		if err != nil {
 			unread = append(unread, fmt.Errorf("slot %d could not be read: %w", slot, err))
-		} else if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 {
+			continue
+		}
+		info.Label, info.SerialNumber = padded(info.Label), padded(info.SerialNumber)
+		info.ManufacturerID, info.Model = padded(info.ManufacturerID), padded(info.Model)
+		// A label is given when a token is initialised. Not every library sets the flag.
+		if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 || info.Label != "" {
 			found = append(found, token{slot, info})
 		}
 	}
 	return found, unread, nil
 }
+
+// text is what a library means by a string. Some end it as C does. What is not
+// UTF-8 would not reach the serving process as it is.
+func text[S string | []byte](s S) string {
+	t, _, _ := strings.Cut(string(s), "\x00")
+	return strings.ToValidUTF8(t, "\uFFFD")
+}
+
+// padded is the text of a field that PKCS#11 pads with blanks (v2.40 §3.1).
+func padded(s string) string { return strings.TrimRight(text(s), " ") }
 
 // choose returns the one token that s selects. Where there is none it tells of
 // the slots that could not be read: the token may be in one of them.

@@ -64,7 +64,7 @@ func (s session) certificates() ([]wire.Certificate, error) {
 	for _, h := range handles {
 		a := attributes{s, h, nil}
 		c := wire.Certificate{
-			ID: a.bytes(pkcs11.CKA_ID), Label: string(a.bytes(pkcs11.CKA_LABEL)), DER: a.bytes(pkcs11.CKA_VALUE),
+			ID: a.bytes(pkcs11.CKA_ID), Label: text(a.bytes(pkcs11.CKA_LABEL)), DER: a.bytes(pkcs11.CKA_VALUE),
 		}
 		if a.err != nil {
 			return nil, a.err

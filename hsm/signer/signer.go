@@ -217,6 +217,9 @@ func slots(settings wire.Settings) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := m.initialise(); err != nil {
+		return nil, err
+	}
 	defer func() { _ = m.ctx.Finalize() }() // an Open may follow, and initialises anew
 	tokens, unread, err := m.tokens()
 	if err != nil {

@@ -1,8 +1,8 @@
 package signer
 
 import (
-	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ThalesIgnite/crypto11"
@@ -26,127 +26,63 @@ const sessionWait = 10 * time.Second
 
 // openTokenOf finds the token that s selects and logs in, with one try. It tells
 // when that begins and when it has succeeded.
-//
-// The module is initialised twice: once to find the token, without the PIN and
-// with errors that say what is there, and once more by crypto11, which insists
-// on doing that itself.
 func openTokenOf(s wire.Settings, tell func(wire.LoginStep) error) (*openToken, error) {
-	m, err := loadModule(s.Module)
+	o, err := connect(s)
 	if err != nil {
 		return nil, err
 	}
-	all, unread, err := m.tokens()
-	if err != nil {
-		return nil, err
-	}
-	t, err := choose(all, unread, s)
-	if err != nil {
-		return nil, err
-	}
-	if err := mayLogin(t, s.Again); err != nil {
+	if err := mayLogin(o.token, s.Again); err != nil {
 		return nil, err
 	}
 	secret, err := readPIN(s.PIN)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.ctx.Finalize(); err != nil {
-		return nil, fmt.Errorf("initialise the module anew: %w", err)
-	}
-
-	config := &crypto11.Config{
-		Path:              s.Module,
-		MaxSessions:       s.Sessions + 1, // one is kept for the login
-		PoolWaitTimeout:   sessionWait,
-		LoginNotSupported: true, // by crypto11: it would not tell when it begins
-	}
-	// By serial where that is one token's alone: a library may number its slots
-	// anew when it is initialised again.
-	unique := t.SerialNumber != "" && countSerial(all, t.SerialNumber) == 1
-	if unique {
-		config.TokenSerial = t.SerialNumber
-	} else {
-		slot := int(t.slot)
-		config.SlotNumber = &slot
-	}
-	c, err := crypto11.Configure(config)
-	if err != nil {
-		return nil, fmt.Errorf("open token %q: %w", t.Label, err)
-	}
-	if t, err = m.findAgain(t, unique); err != nil {
+	if err := o.login(secret, tell); err != nil {
 		return nil, err
 	}
-	if err := m.login(t, secret, tell); err != nil {
-		return nil, err
-	}
-	sessions, err := m.measureSessions(t.slot, s.Sessions)
-	if err != nil {
-		return nil, err
-	}
-	return &openToken{module: m, token: t, wanted: s.Sessions, sessions: sessions, crypto11: c}, nil
-}
-
-// findAgain returns the token where it is now. The PIN must go to no other one.
-func (m *module) findAgain(t token, unique bool) (token, error) {
-	all, unread, err := m.tokens()
-	if err != nil {
-		return token{}, err
-	}
-	for _, now := range all {
-		if now.SerialNumber == t.SerialNumber && now.Label == t.Label && (unique || now.slot == t.slot) {
-			return now, nil
-		}
-	}
-	gone := fmt.Sprintf("token %q has gone while it was opened", t.Label)
-	if len(unread) > 0 {
-		return token{}, notRead(unread, gone)
-	}
-	return token{}, &failure{wire.Failure{Class: wire.Device, Cause: gone}}
+	o.wanted = s.Sessions
+	o.sessions, err = o.module.measureSessions(o.token, s.Sessions)
+	return o, err
 }
 
 // login logs this process in, by a session of its own: a login is one of all
 // sessions (PKCS#11 v2.40 §5.6), and lasts as long as crypto11 keeps one open.
-func (m *module) login(t token, secret pin, tell func(wire.LoginStep) error) error {
-	h, err := m.ctx.OpenSession(t.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+func (o *openToken) login(secret pin, tell func(wire.LoginStep) error) error {
+	session, err := o.module.openSession(o.token.slot)
 	if err != nil {
 		return fmt.Errorf("open a session to log in: %w", err)
 	}
-	s := session{m.ctx, h}
-	defer s.close()
+	defer session.close()
 	if err := tell(wire.LoginBegins); err != nil {
 		return err // nobody is there who would take note of the try
 	}
 	// An empty PIN goes as a null pointer, as a device with a PIN pad wants it
 	// (CKF_PROTECTED_AUTHENTICATION_PATH).
-	err = m.ctx.Login(h, pkcs11.CKU_USER, string(secret))
-	if err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
-		return loginFailure(t, secret, err)
+	err = o.module.ctx.Login(session.handle, pkcs11.CKU_USER, string(secret))
+	if rv, ok := returnValue(err); err != nil && !(ok && rv == pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
+		return loginFailure(o.token, secret, err)
 	}
 	return tell(wire.LoginDone)
-}
-
-func countSerial(all []token, serial string) (n int) {
-	for _, t := range all {
-		if t.SerialNumber == serial {
-			n++
-		}
-	}
-	return n
 }
 
 // measureSessions returns how many sessions the token lets this process have
 // beside the one of the login, at most as many as are wanted. crypto11 opens
 // them when they are first needed, and what a token says of its bound is often
 // not what it does.
-func (m *module) measureSessions(slot uint, wanted int) (int, error) {
+func (m *module) measureSessions(t token, wanted int) (int, error) {
 	var open []pkcs11.SessionHandle
 	defer func() {
 		for _, h := range open {
 			_ = m.ctx.CloseSession(h)
 		}
 	}()
+	// crypto11 takes the token's word for the bound.
+	if most := t.MaxRwSessionCount; most != pkcs11.CK_EFFECTIVELY_INFINITE && most != pkcs11.CK_UNAVAILABLE_INFORMATION {
+		wanted = min(wanted, int(min(most, math.MaxInt32))-1)
+	}
 	for len(open) < wanted {
-		h, err := m.ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+		h, err := m.ctx.OpenSession(t.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
 		if err != nil && len(open) == 0 {
 			return 0, fmt.Errorf("open a session beside the one of the login: %w", err)
 		}
