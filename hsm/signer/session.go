@@ -9,16 +9,17 @@ import (
 	"sallyport/hsm/wire"
 )
 
-// session is a read-only session of its own, apart from crypto11's, to look at
-// objects. A login belongs to all sessions of a process (PKCS#11 v2.40 §2.6),
-// so it sees private objects once crypto11 has logged in.
+// session is a session of its own, apart from crypto11's, to log in and to look
+// at objects. A login belongs to all sessions of a process (PKCS#11 v2.40 §2.6).
 type session struct {
 	ctx    *pkcs11.Ctx
 	handle pkcs11.SessionHandle
 }
 
+// openSession opens it for writing, as crypto11 does, though nothing is written:
+// AWS CloudHSM's library refuses read-only sessions.
 func (m *module) openSession(slot uint) (session, error) {
-	h, err := m.ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION)
+	h, err := m.ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
 	if err != nil {
 		return session{}, fmt.Errorf("open a session: %w", err)
 	}

@@ -31,14 +31,7 @@ func openTokenOf(s wire.Settings, tell func(wire.LoginStep) error) (*openToken, 
 	if err != nil {
 		return nil, err
 	}
-	if err := mayLogin(o.token, s.Again); err != nil {
-		return nil, err
-	}
-	secret, err := readPIN(s.PIN)
-	if err != nil {
-		return nil, err
-	}
-	if err := o.login(secret, tell); err != nil {
+	if err := o.login(s, tell); err != nil {
 		return nil, err
 	}
 	o.wanted = s.Sessions
@@ -47,8 +40,19 @@ func openTokenOf(s wire.Settings, tell func(wire.LoginStep) error) (*openToken, 
 }
 
 // login logs this process in, by a session of its own: a login is one of all
-// sessions (PKCS#11 v2.40 §5.6), and lasts as long as crypto11 keeps one open.
-func (o *openToken) login(secret pin, tell func(wire.LoginStep) error) error {
+// sessions (PKCS#11 v2.40 §5.6), and lasts as long as crypto11 keeps one open. A
+// token that needs none, such as nShield's accelerator, may refuse it.
+func (o *openToken) login(s wire.Settings, tell func(wire.LoginStep) error) error {
+	if err := mayLogin(o.token, s.Again); err != nil {
+		return err
+	}
+	secret, err := readPIN(s.PIN)
+	if err != nil {
+		return err
+	}
+	if o.token.Flags&pkcs11.CKF_LOGIN_REQUIRED == 0 {
+		return nil
+	}
 	session, err := o.module.openSession(o.token.slot)
 	if err != nil {
 		return fmt.Errorf("open a session to log in: %w", err)
