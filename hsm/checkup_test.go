@@ -15,7 +15,7 @@ import (
 )
 
 // onFaulty is a token's configuration by way of a module that fails on command.
-func onFaulty(t *testing.T, s *hsmtest.SoftHSM) (hsm.Config, *hsmtest.Faulty) {
+func onFaulty(t *testing.T, s *hsmtest.Token) (hsm.Config, *hsmtest.Faulty) {
 	t.Helper()
 	f := hsmtest.NewFaulty(t, s)
 	c := configOf(s)
@@ -35,7 +35,7 @@ func try(t *testing.T, token *hsm.Token, label string) hsm.Ability {
 }
 
 func TestToken_SaysWhatItIs(t *testing.T) {
-	c, f := onFaulty(t, hsmtest.New(t))
+	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
 	f.TokenFlags(hsmtest.CKF_USER_PIN_COUNT_LOW)
 	e, err := up(t, c).Examine(t.Context())
 	if err != nil {
@@ -58,7 +58,7 @@ func TestToken_SaysWhatItIs(t *testing.T) {
 }
 
 func TestToken_SaysHowManySessionsOpen(t *testing.T) {
-	c, f := onFaulty(t, hsmtest.New(t))
+	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
 	token := up(t, c)
 	f.Return("C_OpenSession", hsmtest.CKR_SESSION_COUNT, 0)
 	e, err := token.Examine(t.Context())
@@ -72,7 +72,7 @@ func TestToken_SaysHowManySessionsOpen(t *testing.T) {
 
 // A token without a secret is tried with keys that it does not keep.
 func TestToken_TriesSecretsOfTheSessionAlone(t *testing.T) {
-	token := up(t, configOf(hsmtest.New(t)))
+	token := up(t, configOf(hsmtest.NewSoftHSM(t)))
 	for range 2 { // the second time sees what the first one would have left
 		l, err := token.Secrets(t.Context())
 		if err != nil {
@@ -90,7 +90,7 @@ func TestToken_TriesSecretsOfTheSessionAlone(t *testing.T) {
 }
 
 func TestToken_TriesItsSecrets(t *testing.T) {
-	s := hsmtest.New(t)
+	s := hsmtest.NewSoftHSM(t)
 	s.Tool("--keygen", "--key-type", "GENERIC:32", "--label", "tickets", "--id", "20")
 	s.Tool("--keygen", "--key-type", "AES:32", "--label", "aes", "--id", "21")
 	c, f := onFaulty(t, s)
@@ -128,7 +128,7 @@ func TestToken_TriesItsSecrets(t *testing.T) {
 
 // A library that hangs in a MAC costs a process, and no more.
 func TestToken_AMACThatHangsIsGivenUp(t *testing.T) {
-	c, f := onFaulty(t, hsmtest.New(t))
+	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
 	token := up(t, c)
 	f.HangForGood("C_Sign", 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -145,7 +145,7 @@ func TestToken_AMACThatHangsIsGivenUp(t *testing.T) {
 }
 
 func TestToken_TriesItsKeys(t *testing.T) {
-	s := hsmtest.New(t)
+	s := hsmtest.NewSoftHSM(t)
 	s.GenerateKey("p384", "03", "EC:secp384r1")
 	s.GenerateKey("ed", "04", "EC:edwards25519")
 	c, f := onFaulty(t, s)
@@ -175,7 +175,7 @@ func TestToken_TriesItsKeys(t *testing.T) {
 
 func TestKey_LoadGrowsWithSessionsOfASlowToken(t *testing.T) {
 	const slow = 50 * time.Millisecond
-	c, f := onFaulty(t, hsmtest.New(t))
+	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
 	token := up(t, c)
 	f.Latency("C_Sign", slow, 0)
 	a := try(t, token, "ec")
@@ -204,7 +204,7 @@ func TestKey_LoadGrowsWithSessionsOfASlowToken(t *testing.T) {
 }
 
 func TestKey_LoadTellsOfFailures(t *testing.T) {
-	c, f := onFaulty(t, hsmtest.New(t))
+	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
 	a := try(t, up(t, c), "rsa")
 	if l := a.Key.Load(t.Context(), tls.ECDSAWithP256AndSHA256, 1, 0); l.Err == nil {
 		t.Error("a scheme of another type of key was taken")
@@ -221,7 +221,7 @@ func TestKey_LoadTellsOfFailures(t *testing.T) {
 }
 
 func TestToken_WholeWaitsForEveryProcess(t *testing.T) {
-	c, f := onFaulty(t, hsmtest.New(t))
+	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
 	c.Processes = 2
 	token, _ := start(t, c)
 	if err := token.Whole(t.Context()); err != nil || token.Sessions() != 8 {
@@ -236,7 +236,7 @@ func TestToken_WholeWaitsForEveryProcess(t *testing.T) {
 
 // A token that opens more slowly than a replacement may take is not down.
 func TestToken_ReadyWaitsForASlowLogin(t *testing.T) {
-	c, f := onFaulty(t, hsmtest.New(t))
+	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
 	f.Latency("C_Login", 3*time.Second, 0)
 	token, _ := start(t, c)
 	if err := token.Ready(t.Context()); err != nil {

@@ -56,11 +56,11 @@ func TestToken_WithTwoProcessesOneGoesOn(t *testing.T) {
 }
 
 // twoTokens are two tokens with their own key and certificate "ec" for one site.
-func twoTokens(t *testing.T) (tokens [2]*hsm.Token, made [2]*hsmtest.SoftHSM, site *hsm.Certificates) {
+func twoTokens(t *testing.T) (tokens [2]*hsm.Token, made [2]*hsmtest.Token, site *hsm.Certificates) {
 	t.Helper()
 	var entries []hsm.Entry
+	made = [2]*hsmtest.Token{hsmtest.New(t), hsmtest.NewSoftHSM(t)} // vendors' serials may all be the same
 	for i, name := range []string{"one", "two"} {
-		made[i] = hsmtest.New(t)
 		c := configOf(made[i])
 		c.Name = name
 		tokens[i] = up(t, c)

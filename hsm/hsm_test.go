@@ -58,7 +58,7 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func configOf(s *hsmtest.SoftHSM) hsm.Config {
+func configOf(s *hsmtest.Token) hsm.Config {
 	return hsm.Config{
 		Name: "edge",
 		Settings: wire.Settings{
@@ -227,6 +227,8 @@ func signerPID(t *testing.T) int {
 	return 0
 }
 
+// children are the signer processes of this process, which may have a token's
+// server for a child as well.
 func children(t testing.TB) []int {
 	t.Helper()
 	var pids []int
@@ -238,12 +240,18 @@ func children(t testing.TB) []int {
 		b, _ := os.ReadFile(list)
 		for _, field := range strings.Fields(string(b)) {
 			var pid int
-			if _, err := fmt.Sscan(field, &pid); err == nil {
+			if _, err := fmt.Sscan(field, &pid); err == nil && isSigner(pid) {
 				pids = append(pids, pid)
 			}
 		}
 	}
 	return pids
+}
+
+// isSigner is false for a process that has ended and is not reaped yet.
+func isSigner(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && string(b) == "sallyport\x00signer\x00"
 }
 
 func TestToken_SignsAgainAfterItsProcessIsKilled(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 )
 
 func TestFindKeys_SaysWhatIsThere(t *testing.T) {
-	s := hsmtest.New(t)
+	s := hsmtest.NewSoftHSM(t) // others make no Ed25519 keys
 	s.GenerateKey("ec", "0a", "EC:prime256v1")
 	s.GenerateKey("ed", "0b", "EC:edwards25519")
 	s.GenerateKey("p521", "0c", "EC:secp521r1")

@@ -42,8 +42,6 @@ func TestToken_SaysWhatIsWrongWithItsSettings(t *testing.T) {
 		"no such label":               {func(c *hsm.Config) { c.Settings.Label = "prod" }, `no token has the label "prod"; there is slot`, "token list", "token"},
 		"no such serial": {func(c *hsm.Config) { c.Settings.Label, c.Settings.Serial = "", "0000" },
 			`no token has the serial "0000"`, "token list", "serial"},
-		"no configuration of the library": {func(c *hsm.Config) { c.Environment = map[string]string{"SOFTHSM2_CONF": "/nowhere"} },
-			"", "environment", "module"},
 		"no PIN file": {func(c *hsm.Config) { c.Settings.PIN = "file:/nowhere/pin" }, "no such file", "", "pin"},
 		"a PIN file for everyone": {func(c *hsm.Config) { c.Settings.PIN = "file:" + write("open.pin", s.PIN, 0o644) },
 			"open to every user (mode 0644)", "chmod o=", "pin"},
@@ -118,8 +116,19 @@ func TestToken_AWrongPINIsTriedOnce(t *testing.T) {
 	}
 }
 
+func TestToken_SaysThatItsLibraryDoesNotInitialise(t *testing.T) {
+	c := configOf(hsmtest.NewSoftHSM(t))
+	c.Environment = map[string]string{"SOFTHSM2_CONF": "/nowhere"}
+	token, _ := start(t, c)
+	err := token.Ready(t.Context())
+	var e *hsm.Error
+	if !errors.As(err, &e) || e.Setting != "module" || !strings.Contains(e.Error(), "does not initialise") || !strings.Contains(e.Hint, "environment") {
+		t.Errorf("got %v, %#v", err, e)
+	}
+}
+
 func TestToken_TwoTokensOfOneLabelAreNotGuessedBetween(t *testing.T) {
-	s := hsmtest.New(t)
+	s := hsmtest.NewSoftHSM(t)
 	cmd := exec.Command("softhsm2-util", "--init-token", "--free", "--label", "edge", "--pin", "11112222", "--so-pin", "33334444")
 	cmd.Env = append(os.Environ(), "SOFTHSM2_CONF="+s.Environment["SOFTHSM2_CONF"])
 	if out, err := cmd.CombinedOutput(); err != nil {

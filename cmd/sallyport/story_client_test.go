@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -161,17 +162,26 @@ func (t *tally) count(err error) {
 	t.mu.Unlock()
 }
 
+func (t *tally) lastError() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
+}
+
 func (w *world) traffic(ts *testscript.TestScript, _ bool, args []string) {
 	if args[0] == "start" {
 		w.startTraffic(ts)
 		return
 	}
-	if args[0] == "more" { // until each way has had some more successes
+	if args[0] == "more" { // until each way named, or all, has had some more successes
 		for name, t := range w.load.ways {
+			if len(args) > 1 && !slices.Contains(args[1:], name) {
+				continue
+			}
 			want, deadline := t.good.Load()+20, time.Now().Add(patience)
 			for t.good.Load() < want {
 				if time.Now().After(deadline) {
-					ts.Fatalf("%s traffic does not get through any more: %v", name, t.last)
+					ts.Fatalf("%s traffic does not get through any more: %v", name, t.lastError())
 				}
 				time.Sleep(10 * time.Millisecond)
 			}
@@ -181,14 +191,14 @@ func (w *world) traffic(ts *testscript.TestScript, _ bool, args []string) {
 	w.load.cancel()
 	w.load.done.Wait()
 	for name, t := range w.load.ways {
-		ts.Logf("%s: %d requests, %d failed, last error %v", name, t.good.Load()+t.bad.Load(), t.bad.Load(), t.last)
+		ts.Logf("%s: %d requests, %d failed, last error %v", name, t.good.Load()+t.bad.Load(), t.bad.Load(), t.lastError())
 		if t.good.Load() == 0 {
 			ts.Fatalf("%s traffic never got through", name)
 		}
 		// A story names the ways that must not have lost anything.
 		for _, strict := range args[1:] {
 			if (strict == name || strict == "all") && t.bad.Load() > 0 {
-				ts.Fatalf("%s traffic lost %d of %d requests, the last by %v", name, t.bad.Load(), t.good.Load()+t.bad.Load(), t.last)
+				ts.Fatalf("%s traffic lost %d of %d requests, the last by %v", name, t.bad.Load(), t.good.Load()+t.bad.Load(), t.lastError())
 			}
 		}
 	}
@@ -207,18 +217,23 @@ func (w *world) startTraffic(ts *testscript.TestScript) {
 		if name == "resumed" {
 			c.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 		}
-		client := w.client(ts, c)
-		l.done.Go(func() {
+		const url = "https://ec.sallyport.test/hello"
+		client, open := w.client(ts, c), &openConnection{address: ts.Getenv("ADDR"), tls: c}
+		request := func() error {
 			defer client.CloseIdleConnections()
+			return get(ctx, client, url)
+		}
+		if name == "open" {
+			request = func() error { return open.get(ctx, url) }
+		}
+		l.done.Go(func() {
+			defer open.close()
 			for ctx.Err() == nil {
-				err := get(ctx, client, "https://ec.sallyport.test/hello")
+				err := request()
 				if ctx.Err() != nil {
 					return
 				}
 				t.count(err)
-				if name != "open" {
-					client.CloseIdleConnections()
-				}
 				if err != nil {
 					time.Sleep(5 * time.Millisecond)
 				}

@@ -185,12 +185,8 @@ func (w *world) faulty(ts *testscript.TestScript, _ bool, args []string) {
 	f := hsmtest.NewFaulty(w.t, w.token)
 	w.control = f.Control
 	config := strings.Replace(ts.ReadFile("sallyport.yaml"), w.token.Module, f.Module, 1)
-	var environment []string
-	for name, value := range f.Environment {
-		environment = append(environment, name+": "+value)
-	}
-	config = strings.Replace(config, "environment: {SOFTHSM2_CONF: "+f.Environment["SOFTHSM2_CONF"]+"}",
-		"processes: 2\n      sign_timeout: 1s\n      environment: {"+strings.Join(environment, ", ")+"}", 1)
+	config = strings.Replace(config, "environment: "+flowMap(w.token.Environment),
+		"processes: 2\n      sign_timeout: 1s\n      environment: "+flowMap(f.Environment), 1)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(config), 0o600))
 }
 
@@ -199,6 +195,16 @@ func (w *world) fault(ts *testscript.TestScript, _ bool, args []string) {
 	next := w.control + ".new"
 	ts.Check(os.WriteFile(next, []byte(strings.Join(args, " ")+"\n"), 0o600))
 	ts.Check(os.Rename(next, w.control))
+}
+
+// hsm does something to the server of a remote token.
+func (w *world) hsm(ts *testscript.TestScript, _ bool, args []string) {
+	s := w.token.Server
+	do, ok := map[string]func(){"kill": s.Kill, "restart": s.Restart, "stop": s.Stop, "continue": s.Continue}[args[0]]
+	if !ok {
+		ts.Fatalf("usage: hsm kill|restart|stop|continue")
+	}
+	do()
 }
 
 // memory compares the serving process's peak memory with an earlier mark.
@@ -242,7 +248,9 @@ func (w *world) separate(ts *testscript.TestScript, _ bool, _ []string) {
 	if strings.Contains(read(signer, "cmdline"), w.token.PIN) {
 		ts.Fatalf("the PIN is in the signer process's command line")
 	}
-	if strings.Contains(read(serving, "maps"), "softhsm") {
+	module, err := filepath.EvalSymlinks(w.token.Module)
+	ts.Check(err)
+	if strings.Contains(read(serving, "maps"), module) {
 		ts.Fatalf("the serving process maps the module")
 	}
 	for _, pid := range []int{serving, signer} {
@@ -250,16 +258,20 @@ func (w *world) separate(ts *testscript.TestScript, _ bool, _ []string) {
 			ts.Fatalf("process %d may dump core:\n%s", pid, limits)
 		}
 	}
-	if strings.Contains(read(serving, "environ"), "SOFTHSM2_CONF") {
-		ts.Fatalf("the serving process has the vendor's environment")
+	for name := range w.token.Environment {
+		if strings.Contains(read(serving, "environ"), name) {
+			ts.Fatalf("the serving process has the vendor's environment")
+		}
 	}
 	if os.Geteuid() == 0 {
-		if !strings.Contains(read(signer, "maps"), "softhsm") {
+		if !strings.Contains(read(signer, "maps"), module) {
 			ts.Fatalf("the signer process does not map the module: this test would see nothing")
 		}
 		environment := read(signer, "environ")
-		if !strings.Contains(environment, "SOFTHSM2_CONF="+w.token.Environment["SOFTHSM2_CONF"]) || strings.Contains(environment, w.token.PIN) {
-			ts.Fatalf("the signer process's environment: %q", environment)
+		for name, value := range w.token.Environment {
+			if !strings.Contains(environment, name+"="+value) || strings.Contains(environment, w.token.PIN) {
+				ts.Fatalf("the signer process's environment: %q", environment)
+			}
 		}
 	} else if _, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", signer)); !errors.Is(err, os.ErrPermission) {
 		ts.Fatalf("another process of the same user can look into the signer process: %v", err)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,8 +23,18 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestStories runs testdata/script/*.txt, each on a SoftHSM token and real
-// backends of its own. Beside testscript's commands they have
+// TestStories runs testdata/script/*.txt on a token of the vendor that
+// $HSMTEST_VENDOR names.
+func TestStories(t *testing.T) { runStories(t, "script", hsmtest.New) }
+
+// TestStories_SoftHSM runs testdata/softhsm/*.txt, which need what only SoftHSM has.
+func TestStories_SoftHSM(t *testing.T) { runStories(t, "softhsm", hsmtest.NewSoftHSM) }
+
+// TestStories_Remote runs testdata/remote/*.txt on a token behind a server.
+func TestStories_Remote(t *testing.T) { runStories(t, "remote", hsmtest.NewRemote) }
+
+// runStories runs a folder's stories, each on a token and real backends of its
+// own. Beside testscript's commands they have
 //
 //	serve FILE            start sallyport serve; sets $ADDR and $ADMIN; logs in serve.log, access.log
 //	stop                  SIGTERM, and the exit code must be 0
@@ -32,8 +44,8 @@ func TestMain(m *testing.M) {
 //	issue KEY ID FILE [CHANGE]  a certificate for a key in the token: expired, client, future;
 //	                      also as FILE.der; sets $SERIAL
 //	traffic start|more|stop [WAY…]  requests all the time on open connections ("open") and on new
-//	                      ones that resume or not ("resumed", "full"); more waits until all get
-//	                      through; after stop none of the ways named may have lost any
+//	                      ones that resume or not ("resumed", "full"); more waits until those named,
+//	                      or all, get through; after stop none of the ways named may have lost any
 //	websocket URL         echo through a WebSocket
 //	memory mark|flat      peak memory of the serving process: at most 32 MiB above the mark
 //	pin-in VARIABLE       the PIN is in the environment of the serve that follows
@@ -42,17 +54,20 @@ func TestMain(m *testing.M) {
 //	separate              the serving process has neither the library nor the PIN
 //	faulty FILE           a configuration with two processes on the token as a faulty module
 //	fault [LINE WORD…]    what its control file says from now on
+//	hsm kill|restart|stop|continue  the server of a remote token; its calls hang while it is stopped
 //	secrets FILE…         none of the files shows the PIN
 //	wait-for FILE TEXT    until the file has the text
 //
 // and curl, made to find the test's names. $ROOT is the repository. The backends are at $BACKEND1 and
-// $BACKEND2, and $DOWN is an address where nothing listens.
-func TestStories(t *testing.T) {
+// $BACKEND2, and $DOWN is an address where nothing listens. $MODULE is the token's library, $ENV the
+// --env flags that it needs, and $HSM the folder of the token's files.
+func runStories(t *testing.T, folder string, token func(testing.TB) *hsmtest.Token) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Dir:                 filepath.Join("testdata", folder),
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
-			w := newWorld(e.T().(testing.TB), e)
+			t := e.T().(testing.TB)
+			w := newWorld(t, e, token(t))
 			e.Values[worldKey{}] = w
 			return nil
 		},
@@ -71,6 +86,7 @@ func TestStories(t *testing.T) {
 			"issue":      func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).issue(ts, neg, args) },
 			"faulty":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).faulty(ts, neg, args) },
 			"fault":      func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).fault(ts, neg, args) },
+			"hsm":        func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).hsm(ts, neg, args) },
 			"traffic":    func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).traffic(ts, neg, args) },
 			"websocket":  func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).webSocket(ts, neg, args) },
 			"memory":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).memory(ts, neg, args) },
@@ -92,7 +108,7 @@ type worldKey struct{}
 // world is what a story happens in.
 type world struct {
 	t        testing.TB
-	token    *hsmtest.SoftHSM
+	token    *hsmtest.Token
 	control  string // of the faulty module
 	backends []*testBackend
 	dir      string
@@ -110,8 +126,8 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 
 // newWorld gives the story a token, two backends, and a configuration
 // sallyport.yaml that serves both keys over both.
-func newWorld(t testing.TB, e *testscript.Env) *world {
-	w := &world{t: t, token: hsmtest.New(t), dir: e.WorkDir}
+func newWorld(t testing.TB, e *testscript.Env, token *hsmtest.Token) *world {
+	w := &world{t: t, token: token, dir: e.WorkDir}
 	for _, name := range []string{"backend-1", "backend-2"} {
 		w.backends = append(w.backends, newTestBackend(t, name))
 	}
@@ -125,13 +141,18 @@ func newWorld(t testing.TB, e *testscript.Env) *world {
 		t.Fatal(err)
 	}
 	e.Setenv("ROOT", root)
-	e.Setenv("SOFTHSM2_CONF", "") // what is set here must not be what the signer sees
+	var flags []string
+	for name, value := range w.token.Environment {
+		flags = append(flags, "--env "+name+"="+value)
+		e.Setenv(name, "") // what is set here must not be what the signer sees
+	}
+	e.Setenv("ENV", strings.Join(flags, " "))
 	e.Setenv("CA", filepath.Join(w.token.Dir, "ca.pem"))
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+os.Getenv("PATH"))
 
 	base := strings.NewReplacer(
-		"$MODULE", w.token.Module, "$HSM", w.token.Dir,
+		"$MODULE", w.token.Module, "$ENVIRONMENT", flowMap(w.token.Environment), "$HSM", w.token.Dir,
 		"$BACKEND1", w.backends[0].address, "$BACKEND2", w.backends[1].address,
 	).Replace(baseConfig)
 	if err := os.WriteFile(filepath.Join(e.WorkDir, "sallyport.yaml"), []byte(base), 0o600); err != nil {
@@ -140,13 +161,22 @@ func newWorld(t testing.TB, e *testscript.Env) *world {
 	return w
 }
 
+// flowMap is a map in YAML, on one line.
+func flowMap(m map[string]string) string {
+	var entries []string
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		entries = append(entries, fmt.Sprintf("%s: %q", name, m[name]))
+	}
+	return "{" + strings.Join(entries, ", ") + "}"
+}
+
 const baseConfig = `hsm:
   tokens:
     - name: edge
       module: $MODULE
       token: edge
       pin: file:$HSM/edge.pin
-      environment: {SOFTHSM2_CONF: $HSM/softhsm2.conf}
+      environment: $ENVIRONMENT
 listeners:
   - address: 127.0.0.1:0
 sites:

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"embed"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,7 +15,7 @@ import (
 	"time"
 )
 
-// Faulty is a PKCS#11 module around a SoftHSM token's own that misbehaves on
+// Faulty is a PKCS#11 module around a token's own that misbehaves on
 // command. README.md tells how it does that, and how to use it by hand.
 //
 // A fault is in force for every call that begins after the method that set it
@@ -32,7 +30,7 @@ import (
 // for the test's own.
 type Faulty struct {
 	Module      string            // the PKCS#11 library
-	Environment map[string]string // what it and SoftHSM's need in their environment
+	Environment map[string]string // what it and the token's need in their environment
 	Control     string            // the control file
 
 	t      testing.TB
@@ -78,24 +76,24 @@ const (
 //go:embed faulty/*.c faulty/*.h
 var faultySource embed.FS
 
-// NewFaulty builds the module and wraps it around s, without any fault yet.
-func NewFaulty(t testing.TB, s *SoftHSM) *Faulty {
+// NewFaulty builds the module and wraps it around a token, without any fault yet.
+func NewFaulty(t testing.TB, k *Token) *Faulty {
 	t.Helper()
-	library, err := buildFaulty()
+	library, err := compileFaulty()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	f := &Faulty{
 		Module:      filepath.Join(dir, "faulty.so"),
-		Environment: maps.Clone(s.Environment),
+		Environment: maps.Clone(k.Environment),
 		Control:     filepath.Join(dir, "control"),
 		t:           t,
 		ledger:      filepath.Join(dir, "control.stats"),
 		lines:       make(map[string]string),
 		events:      make(map[string]int),
 	}
-	f.Environment["FAULTY_MODULE"] = s.Module
+	f.Environment["FAULTY_MODULE"] = k.Module
 	f.Environment["FAULTY_CONTROL"] = f.Control
 	if err := os.WriteFile(f.Module, library, 0o700); err != nil {
 		t.Fatal(err)
@@ -104,28 +102,8 @@ func NewFaulty(t testing.TB, s *SoftHSM) *Faulty {
 	return f
 }
 
-// buildFaulty compiles the module, once for all tests.
-var buildFaulty = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "faulty")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	if err := os.CopyFS(dir, faultySource); err != nil {
-		return nil, err
-	}
-	sources, err := fs.Glob(faultySource, "faulty/*.c")
-	if err != nil {
-		return nil, err
-	}
-	args := []string{"-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread", "-o", "faulty.so"}
-	cmd := exec.Command(cmp.Or(os.Getenv("CC"), "cc"), append(append(args, sources...), "-ldl")...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the faulty module: %w\n%s", err, out)
-	}
-	return os.ReadFile(filepath.Join(dir, "faulty.so"))
-})
+// compileFaulty does so once for all tests.
+var compileFaulty = sync.OnceValues(func() ([]byte, error) { return compile(faultySource, "faulty") })
 
 // Latency makes each call take longer, by d and at random up to jitter more,
 // before the real call. It is the device that takes the time: under Parallel,

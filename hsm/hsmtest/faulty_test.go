@@ -60,7 +60,7 @@ func (l *logBuffer) String() string {
 }
 
 // run runs a token on the faulty module until the test ends.
-func run(t *testing.T, s *hsmtest.SoftHSM, f *hsmtest.Faulty, change ...func(*hsm.Config)) (*hsm.Token, *logBuffer) {
+func run(t *testing.T, s *hsmtest.Token, f *hsmtest.Faulty, change ...func(*hsm.Config)) (*hsm.Token, *logBuffer) {
 	t.Helper()
 	c := hsm.Config{
 		Name: "edge",
@@ -92,7 +92,7 @@ func run(t *testing.T, s *hsmtest.SoftHSM, f *hsmtest.Faulty, change ...func(*hs
 }
 
 // up runs a token and returns its key "ec".
-func up(t *testing.T, s *hsmtest.SoftHSM, f *hsmtest.Faulty, change ...func(*hsm.Config)) (*hsm.Token, *hsm.Key) {
+func up(t *testing.T, s *hsmtest.Token, f *hsmtest.Faulty, change ...func(*hsm.Config)) (*hsm.Token, *hsm.Key) {
 	t.Helper()
 	token, _ := run(t, s, f, change...)
 	if err := token.Ready(t.Context()); err != nil {
@@ -423,6 +423,18 @@ func TestFaulty_AProcessThatHangsIsReplaced(t *testing.T) {
 	}
 }
 
+// A library that connects to a device on the network may take long to
+// initialise, at the start of the service too.
+func TestFaulty_ASlowStartIsWaitedFor(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	f.Latency("C_Initialize", 3*time.Second, 0) // longer than a replacement is waited for
+	_, k := up(t, s, f)
+	if err := sign(k); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFaulty_ACrashIsOvercome(t *testing.T) {
 	s := hsmtest.New(t)
 	f := hsmtest.NewFaulty(t, s)
@@ -530,7 +542,7 @@ func TestFaulty_WhatIsLostComesWithANewProcess(t *testing.T) {
 }
 
 func TestFaulty_TheTokenVanishesAndReturns(t *testing.T) {
-	s := hsmtest.New(t)
+	s := hsmtest.NewSoftHSM(t) // its module shows no other token
 	f := hsmtest.NewFaulty(t, s)
 	_, k := up(t, s, f)
 	f.Vanish()

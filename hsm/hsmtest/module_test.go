@@ -11,7 +11,8 @@ import (
 )
 
 // module is the faulty module loaded by the test itself, without a signer
-// process in between: what it returns is seen as it is.
+// process in between: what it returns is seen as it is. It is SoftHSM's, since
+// other vendors' may need what only a new process can have in its environment.
 type module struct {
 	*pkcs11.Ctx
 	t       *testing.T
@@ -22,7 +23,7 @@ type module struct {
 
 func load(t *testing.T) (*hsmtest.Faulty, *module) {
 	t.Helper()
-	s := hsmtest.New(t)
+	s := hsmtest.NewSoftHSM(t)
 	f := hsmtest.NewFaulty(t, s)
 	for name, value := range f.Environment {
 		t.Setenv(name, value)

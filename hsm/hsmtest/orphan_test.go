@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,9 +23,10 @@ import (
 const orphanMaker = "orphan-maker"
 
 func makeOrphan(module, pinFile string) {
-	environment := make(map[string]string)
-	for _, name := range []string{"SOFTHSM2_CONF", "FAULTY_MODULE", "FAULTY_CONTROL"} {
-		environment[name] = os.Getenv(name)
+	environment := make(map[string]string) // all that this process has, and so the token's
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		environment[name] = value
 	}
 	token := hsm.NewToken(hsm.Config{
 		Name:        "edge",
