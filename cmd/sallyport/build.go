@@ -134,7 +134,8 @@ func (s *service) tokenProblem(i int, err error) {
 }
 
 // refuseTwins refuses a token that is configured twice: each key would be found
-// twice, and a wrong PIN be tried twice.
+// twice, and a wrong PIN be tried twice. The serial alone does not tell: members of
+// a cluster may share theirs, and some libraries have none but zeros.
 func (s *service) refuseTwins() {
 	seen := make(map[string]int)
 	for i, t := range s.tokens {
@@ -142,7 +143,8 @@ func (s *service) refuseTwins() {
 		if info.Serial == "" {
 			continue
 		}
-		id := s.config.HSM.Tokens[i].Module + "\x00" + info.Serial
+		c := s.config.HSM.Tokens[i]
+		id := fmt.Sprintf("%q %q %d %q", c.Module, c.Environment, info.Slot, info.Serial)
 		if first, twice := seen[id]; twice {
 			s.problem(fmt.Sprintf("hsm.tokens[%d]", i), fmt.Errorf("it is the same token as hsm.tokens[%d] (serial %q)", first, info.Serial))
 		}
