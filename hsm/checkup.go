@@ -30,7 +30,7 @@ func (t *Token) ask(ctx context.Context, kind wire.Kind, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
 	defer cancel()
 	l := laneRSA // the one that keeps nothing from the other
-	s, err := t.queue.take(ctx, l)
+	s, err := t.queue.take(ctx, l, nil)
 	if err != nil {
 		return err
 	}

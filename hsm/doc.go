@@ -29,8 +29,13 @@
 // the handshake's context. Its Sign chooses among the live tokens that hold the
 // key, takes a session from the token's queue, sends the digest to the
 // session's process with a number, and waits for the answer with this number,
-// for the end of the handshake, or for the sign timeout, whichever is first. A
-// try that is lost with its process or token is made once more elsewhere.
+// for the end of the handshake, or for the sign timeout, whichever is first.
+//
+// A try that is lost with its process or token is made once more elsewhere, and
+// once more again if less than the sign timeout has passed since the first: that
+// is for two processes that end in the same moment, and bounds what a signature
+// that kills its process can do. What one process refuses is asked of another
+// one of the token too, since each knows the keys of the time when it read them.
 //
 // # Who owns what
 //

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"sallyport/hsm"
 	"sallyport/hsm/hsmtest"
+	"sallyport/hsm/wire"
 )
 
 func TestToken_WithTwoProcessesOneGoesOn(t *testing.T) {
@@ -168,5 +170,62 @@ func TestToken_LockedUntilTheOperatorSaysSo(t *testing.T) {
 	eventually(t, "the token is up", func() bool { state, _ := token.State(); return state == hsm.Up })
 	if _, err := k.Sign(nil, digest[:], crypto.SHA256); err != nil {
 		t.Errorf("%v\n%s", err, logs)
+	}
+}
+
+// Both processes end within moments of each other: a signature that is lost
+// with the first, and again with the second, is made by their successors.
+func TestToken_SignsThoughBothItsProcessesAreKilled(t *testing.T) {
+	c := configOf(hsmtest.New(t))
+	c.Processes = 2
+	token := up(t, c)
+	k := find(t, token, "pkcs11:object=ec")
+	digest := sha256.Sum256([]byte("message"))
+	for range 3 {
+		eventually(t, "both processes are up", func() bool {
+			now := len(children(t))
+			state, _ := token.State()
+			return state == hsm.Up && now == 2
+		})
+		var signing sync.WaitGroup
+		for range 8 {
+			signing.Go(func() {
+				for range 20 {
+					if _, err := k.Sign(nil, digest[:], crypto.SHA256); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		for _, pid := range children(t) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		}
+		signing.Wait()
+	}
+}
+
+// A key was made since one of the processes read the token, and another one has
+// read it since: the one that does not know the key fails no signature.
+func TestToken_OneProcessKnowsAKeyThatTheOtherDoesNot(t *testing.T) {
+	s := hsmtest.New(t)
+	c := configOf(s)
+	c.Processes = 2
+	token := up(t, c)
+	eventually(t, "both processes are up", func() bool { state, _ := token.State(); return state == hsm.Up })
+	s.GenerateKey("new", "07", "EC:prime256v1")
+	if err := syscall.Kill(signerPID(t), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new key is known", func() bool {
+		return slices.ContainsFunc(token.Inventory().Keys, func(k wire.Key) bool { return k.Label == "new" })
+	})
+	k := find(t, token, "pkcs11:object=new")
+	digest := sha256.Sum256([]byte("message"))
+	for range 20 {
+		if _, err := k.Sign(nil, digest[:], crypto.SHA256); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

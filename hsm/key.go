@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport/hsm/wire"
 )
@@ -155,7 +156,7 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 //
 // It waits at most the token's sign timeout for its turn, and as long again for
 // the answer; a try that is lost with its process, or with its token, is
-// repeated once at another one. C_Sign cannot be interrupted, so a call that
+// repeated at another one, and once more if that is lost soon. C_Sign cannot be interrupted, so a call that
 // times out keeps its session until the device answers or the signer process
 // is replaced.
 func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
@@ -181,24 +182,31 @@ func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.Signer
 	return signature, nil
 }
 
+// mostTries bounds the tries at a signature. The third is for two processes
+// that end within moments of each other, and is made only while the sign timeout
+// has not passed: a handshake must not wait for a token that keeps it waiting.
+const mostTries = 3
+
 func (k *Key) sign(ctx context.Context, r wire.SignRequest) ([]byte, error) {
-	first := k.choose(-1)
-	if first < 0 {
-		first = 0 // it says why it is not live
-	}
-	signature, retry, err := k.holders[first].sign(ctx, r)
-	if err == nil || !retry || ctx.Err() != nil {
-		return signature, err
-	}
-	second := k.choose(first)
-	if second < 0 {
-		if f := (*wire.Failure)(nil); errors.As(err, &f) && f.Class == wire.Request || errors.Is(err, ErrBusy) {
-			return nil, err // asking the same token again changes nothing
+	began := time.Now()
+	at := max(0, k.choose(-1)) // one that is not live says why
+	for tries := 1; ; tries++ {
+		signature, retry, err := k.holders[at].sign(ctx, r)
+		if err == nil || !retry || tries == mostTries || ctx.Err() != nil {
+			return signature, err
 		}
-		second = first // by another process
+		next := k.choose(at)
+		if next < 0 {
+			if refused(err) || errors.Is(err, ErrBusy) {
+				return nil, err // asking the same token again changes nothing
+			}
+			next = at // by another process
+		}
+		if tries > 1 && time.Since(began) > k.holders[next].token.config.SignTimeout {
+			return nil, err
+		}
+		at = next
 	}
-	signature, _, err = k.holders[second].sign(ctx, r)
-	return signature, err
 }
 
 func (h holder) sign(ctx context.Context, r wire.SignRequest) (signature []byte, retry bool, err error) {

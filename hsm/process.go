@@ -330,6 +330,18 @@ func (p *process) condemn(why error) {
 	}
 }
 
+// leaving says whether the process has ended or is to be replaced.
+func (p *process) leaving() bool {
+	select {
+	case <-p.ended:
+		return true
+	case <-p.condemned:
+		return true
+	default:
+		return false
+	}
+}
+
 // busy says whether calls are under way.
 func (p *process) busy() bool {
 	p.mu.Lock()

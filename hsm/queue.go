@@ -70,19 +70,21 @@ type seat struct {
 
 type waiter struct {
 	seat chan *seat // gets one, or is closed when the wait is in vain
+	not  *process   // whose session it does not want; nil: any will do
 }
 
-// take waits for a session. It fails with ErrBusy when the lane is full, with
-// what close was given when the token is down, and with ctx's error.
-func (q *queue) take(ctx context.Context, l lane) (*seat, error) {
+// take waits for a session of a process other than not, which may be nil. It
+// fails with ErrBusy when the lane is full, with what close was given when the
+// token is down, and with ctx's error.
+func (q *queue) take(ctx context.Context, l lane, not *process) (*seat, error) {
 	q.mu.Lock()
 	q.used[l] = true
 	if q.closed != nil {
 		defer q.mu.Unlock()
 		return nil, q.closed
 	}
-	if len(q.waiting[l]) == 0 {
-		if s := q.seatFor(l); s != nil {
+	if !slices.ContainsFunc(q.waiting[l], func(w *waiter) bool { return w.not == nil }) {
+		if s := q.seatFor(l, not); s != nil {
 			q.mu.Unlock()
 			return s, nil
 		}
@@ -91,7 +93,7 @@ func (q *queue) take(ctx context.Context, l lane) (*seat, error) {
 		defer q.mu.Unlock()
 		return nil, fmt.Errorf("%w (%d)", ErrBusy, q.limit)
 	}
-	w := &waiter{seat: make(chan *seat, 1)}
+	w := &waiter{seat: make(chan *seat, 1), not: not}
 	q.waiting[l] = append(q.waiting[l], w)
 	q.mu.Unlock()
 
@@ -126,14 +128,17 @@ func (q *queue) reason() error {
 	return ErrDown
 }
 
-// seatFor takes a session of the process with the most free ones, or returns
-// nil. The caller holds mu.
-func (q *queue) seatFor(l lane) *seat {
+// seatFor takes a session of the process with the most free ones, other than
+// not, or returns nil. The caller holds mu.
+func (q *queue) seatFor(l lane, not *process) *seat {
 	var best *seat
 	total := 0
 	for _, s := range q.seats {
+		if s.process.leaving() {
+			continue // its supervisor is about to remove it
+		}
 		total += s.sessions
-		if s.free > 0 && (best == nil || s.free > best.free) {
+		if s.free > 0 && s.process != not && (best == nil || s.free > best.free) {
 			best = s
 		}
 	}
@@ -154,18 +159,18 @@ func (q *queue) give(s *seat, l lane) {
 	q.serve()
 }
 
-// serve gives free sessions to waiters, ECDSA first: it is done soonest. The
-// caller holds mu.
+// serve gives free sessions to waiters, ECDSA first: it is done soonest. Who
+// wants another process than the one that is free does not hold up the others.
+// The caller holds mu.
 func (q *queue) serve() {
 	for l := range lanes {
-		for len(q.waiting[l]) > 0 {
-			s := q.seatFor(l)
-			if s == nil {
-				break
+		q.waiting[l] = slices.DeleteFunc(q.waiting[l], func(w *waiter) bool {
+			s := q.seatFor(l, w.not)
+			if s != nil {
+				w.seat <- s
 			}
-			q.waiting[l][0].seat <- s
-			q.waiting[l] = slices.Delete(q.waiting[l], 0, 1)
-		}
+			return s != nil
+		})
 	}
 }
 
@@ -232,6 +237,11 @@ func (q *queue) loads() (busy, waiting [lanes]int, sessions int) {
 		sessions += s.sessions
 	}
 	return q.busy, waiting, sessions
+}
+
+// hasOther says whether a process other than p is in use.
+func (q *queue) hasOther(p *process) bool {
+	return slices.ContainsFunc(q.processes(), func(o *process) bool { return o != p })
 }
 
 // processes are those in use.

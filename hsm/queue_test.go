@@ -11,7 +11,7 @@ import (
 func taking(ctx context.Context, q *queue, l lane) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		_, err := q.take(ctx, l)
+		_, err := q.take(ctx, l, nil)
 		done <- err
 	}()
 	return done
@@ -35,7 +35,7 @@ func waiting(t *testing.T, q *queue, l lane, n int) {
 
 func mustTake(t *testing.T, q *queue, l lane) *seat {
 	t.Helper()
-	s, err := q.take(t.Context(), l)
+	s, err := q.take(t.Context(), l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestQueue_IsBounded(t *testing.T) {
 	mustTake(t, q, laneECDSA)
 	taking(t.Context(), q, laneECDSA)
 	waiting(t, q, laneECDSA, 1)
-	if _, err := q.take(t.Context(), laneECDSA); !errors.Is(err, ErrBusy) {
+	if _, err := q.take(t.Context(), laneECDSA, nil); !errors.Is(err, ErrBusy) {
 		t.Errorf("got %v, want ErrBusy", err)
 	}
 	taking(t.Context(), q, laneRSA) // its own lane has room
@@ -133,7 +133,7 @@ func TestQueue_ATokenThatGoesDownFailsAllAtOnce(t *testing.T) {
 	if err := <-waits; !errors.Is(err, ErrDown) {
 		t.Errorf("got %v, want ErrDown", err)
 	}
-	if _, err := q.take(t.Context(), laneECDSA); !errors.Is(err, ErrDown) {
+	if _, err := q.take(t.Context(), laneECDSA, nil); !errors.Is(err, ErrDown) {
 		t.Errorf("got %v, want ErrDown", err)
 	}
 	q.give(seat, laneECDSA) // the old process is done with what it had: nobody gets its session
@@ -158,5 +158,48 @@ func TestPace_CostsMoreWhileItEasesIn(t *testing.T) {
 	settled := p.cost(laneECDSA, 0, now.Add(easeIn))
 	if !(back > later && later > settled && settled == well) {
 		t.Errorf("costs %v at first, %v later, %v in the end, %v before", back, later, settled, well)
+	}
+}
+
+// takeNot takes a session of another process than not.
+func takeNot(t *testing.T, q *queue, not *process) *seat {
+	t.Helper()
+	s, err := q.take(t.Context(), laneECDSA, not)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestQueue_AnotherProcessWhenOneHasRefused(t *testing.T) {
+	q := &queue{limit: 10}
+	one, two := q.add(&process{}, 4), q.add(&process{}, 1)
+	if s := takeNot(t, q, one.process); s != two {
+		t.Error("got the process that was not wanted, since it has more sessions free")
+	}
+	picky := make(chan *seat)
+	go func() { picky <- takeNot(t, q, one.process) }()
+	waiting(t, q, laneECDSA, 1)
+	// Who waits for the busy process does not hold up those that take any.
+	if s := mustTake(t, q, laneECDSA); s != one {
+		t.Error("a session of the busy process")
+	}
+	q.give(one, laneECDSA)
+	q.give(two, laneECDSA)
+	if s := <-picky; s != two {
+		t.Error("whoever waited got the process that it did not want")
+	}
+}
+
+func TestQueue_AProcessThatHasEndedGetsNothingNew(t *testing.T) {
+	q := &queue{limit: 10}
+	ended, condemned := &process{ended: make(chan struct{})}, &process{condemned: make(chan struct{})}
+	q.add(ended, 9)
+	q.add(condemned, 9)
+	well := q.add(&process{}, 1)
+	close(ended.ended)
+	close(condemned.condemned)
+	if s := mustTake(t, q, laneECDSA); s != well {
+		t.Error("got a process that will not answer")
 	}
 }

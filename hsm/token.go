@@ -464,25 +464,42 @@ func (t *Token) mayOpen(ctx context.Context, i int) bool {
 }
 
 // sign makes one try at a signature. It waits for a session and then for the
-// answer, each for the sign timeout at most and never longer than ctx.
+// answer, each for the sign timeout at most and never longer than ctx. What one
+// process refuses is asked of another one at once: each has read the token at a
+// time of its own, and only one of them may know a new key.
 //
 // retry says that another try, at another process or token, may succeed.
 func (t *Token) sign(ctx context.Context, r wire.SignRequest) (signature []byte, retry bool, err error) {
+	signature, by, retry, err := t.try(ctx, r, nil)
+	if refused(err) && t.queue.hasOther(by) {
+		signature, _, retry, err = t.try(ctx, r, by)
+	}
+	return signature, retry, err
+}
+
+// refused says whether a signature failed for what was asked, not for the token.
+func refused(err error) bool {
+	var f *wire.Failure
+	return errors.As(err, &f) && f.Class == wire.Request
+}
+
+// try is sign at one process, other than not, which may be nil.
+func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (signature []byte, by *process, retry bool, err error) {
 	payload, err := r.Append(nil)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	l := laneOf(r.Scheme)
 	wait, cancel := context.WithTimeout(ctx, t.config.SignTimeout)
 	defer cancel()
 	began := time.Now()
-	s, err := t.queue.take(wait, l)
+	s, err := t.queue.take(wait, l, not)
 	t.metrics.waited(l, time.Since(began), err)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("token %q has no session free: %w: %w", t.Name(), ErrBusy, ErrTimeout)
 		}
-		return nil, ctx.Err() == nil, err
+		return nil, nil, ctx.Err() == nil, err
 	}
 	sent := time.Now()
 	signature, err = s.process.call(ctx, wire.Sign, payload, func() { t.queue.give(s, l) })
@@ -491,23 +508,23 @@ func (t *Token) sign(ctx context.Context, r wire.SignRequest) (signature []byte,
 	switch {
 	case err == nil:
 		t.pace.note(l, time.Since(sent))
-		return signature, false, nil
+		return signature, s.process, false, nil
 	case errors.As(err, &f) && f.Class != wire.Request:
 		// Its sessions, or the whole device, are not well: a new process is.
 		t.queue.remove(s)
 		s.process.condemn(f)
-		return nil, true, outward(err)
+		return nil, s.process, true, outward(err)
 	case errors.Is(err, errGone):
 		t.queue.remove(s)
-		return nil, true, fmt.Errorf("token %q: %w", t.Name(), err)
+		return nil, s.process, true, fmt.Errorf("token %q: %w", t.Name(), err)
 	case errors.Is(err, errStuck):
 		t.queue.remove(s)
-		return nil, true, fmt.Errorf("token %q: %w", t.Name(), ErrTimeout)
+		return nil, s.process, true, fmt.Errorf("token %q: %w", t.Name(), ErrTimeout)
 	case errors.As(err, &f):
 		// The key may have left this token and still be on another one.
-		return nil, true, outward(err)
+		return nil, s.process, true, outward(err)
 	}
-	return nil, false, err
+	return nil, s.process, false, err
 }
 
 // Rescan reads the token's objects anew, in every process that is up, since
