@@ -55,9 +55,10 @@
 // A signature without an answer within the sign timeout, and an error of class
 // Session or Device, condemn the process: it gets nothing new, a successor is
 // started at once, and it is ended when what it still does is done or the sign
-// timeout has passed. Its death and a broken frame end it at once. When
-// replacements fail too, further ones come with a backoff that grows and
-// jitters, and what asks for a signature meanwhile fails at once.
+// timeout has passed. Its death and a broken frame end it at once. A successor
+// makes a test signature, with the key that signed last, before it gets work.
+// When successors fail too, further ones come with a backoff that grows to some
+// seconds and jitters, and what asks for a signature meanwhile fails at once.
 //
 // A refused login locks the token until Unlock, and so do two in a row that
 // ended without an answer. A token that was never up is worth waiting for only

@@ -3,7 +3,9 @@ package hsm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,8 +13,10 @@ import (
 )
 
 const (
+	// The pause between two tries to reach a token that is down doubles from
+	// the least to the most, which is how soon its return is noticed.
 	backoffLeast = 500 * time.Millisecond
-	backoffMost  = 30 * time.Second
+	backoffMost  = 5 * time.Second
 
 	// So many processes in a row are replaced at once, and one more after each
 	// restartEvery; others after a pause. One that opens has logged in well, so
@@ -60,7 +64,7 @@ func (s *supervisor) run(ctx context.Context) {
 		pause = min(max(2*pause, backoffLeast), backoffMost)
 		s.token.report(s.index, phaseDown, outward(err))
 		select {
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(pause/2 + rand.N(pause/2)):
 		case <-ctx.Done():
 		}
 	}
@@ -161,6 +165,10 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 	err = p.ask(opening, wire.Open, settings, &inv)
 	if err == nil {
 		t.noteLogin()
+		if err = t.tryOut(opening, p, inv); err != nil {
+			p.stop()
+			return nil, inv, err
+		}
 		return p, inv, nil
 	}
 	p.stop()
@@ -173,4 +181,30 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 		err = e
 	}
 	return nil, inv, t.noteFailure(p.loginStep(), err)
+}
+
+// tryOut has a new process sign once, with the key that signed last. A token
+// that lets itself be opened and then fails, or hangs, at each signature is down:
+// handshakes are to find that out at once, not each by its own signature. What
+// the process refuses says nothing against it.
+func (t *Token) tryOut(ctx context.Context, p *process, inv wire.Inventory) error {
+	last := t.trial.Load()
+	if last == nil || !slices.ContainsFunc(inv.Keys, func(k wire.Key) bool { return k.Object() == last.Object }) {
+		return nil
+	}
+	h := last.Hash.New()
+	h.Write([]byte("sallyport test signature"))
+	r := *last
+	r.Digest = h.Sum(nil)
+	payload, err := r.Append(nil)
+	if err != nil {
+		return err
+	}
+	switch _, err = p.call(ctx, wire.Sign, payload, nil); {
+	case err == nil, refused(err):
+		return nil
+	case errors.Is(err, errStuck):
+		err = ErrTimeout
+	}
+	return fmt.Errorf("test signature: %w", err)
 }

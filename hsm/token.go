@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sallyport/hsm/wire"
@@ -71,6 +72,7 @@ type Token struct {
 	queue   *queue
 	opening chan struct{} // held by the one process that is being opened
 	pace    pace
+	trial   atomic.Pointer[wire.SignRequest] // the last one that was made: what a new process shows itself by
 
 	mu        sync.Mutex
 	phases    []phase
@@ -508,6 +510,7 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 	switch {
 	case err == nil:
 		t.pace.note(l, time.Since(sent))
+		t.trial.Store(&r)
 		return signature, s.process, false, nil
 	case errors.As(err, &f) && f.Class != wire.Request:
 		// Its sessions, or the whole device, are not well: a new process is.

@@ -495,6 +495,55 @@ func TestFaulty_AProcessThatCannotReadTheTokenIsReplaced(t *testing.T) {
 	}
 }
 
+// A token that lets itself be opened, and then fails or hangs at each signature,
+// is down: what asks for one learns that at once, and need not find out by itself.
+func TestFaulty_ATokenThatSignsNoMoreIsDown(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, fault := range map[string]func(*hsmtest.Faulty){
+		"an error": func(f *hsmtest.Faulty) { f.Return("C_Sign", hsmtest.CKR_DEVICE_ERROR, 0) },
+		"a hang":   func(f *hsmtest.Faulty) { f.Hang("C_Sign") },
+		"a crash":  func(f *hsmtest.Faulty) { f.CrashAlways("C_Sign") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			token, k := up(t, s, f, impatient)
+			if err := sign(k); err != nil {
+				t.Fatal(err)
+			}
+			fault(f)
+			if err := sign(k); err == nil {
+				t.Error("it signed")
+			}
+			eventuallyTrue(t, "the token is down", func() bool { state, _ := token.State(); return state == hsm.Down })
+			made := f.Stats()["C_Login"].Made
+			for f.Stats()["C_Login"].Made < made+2 { // also while it is tried anew
+				if err := sign(k); !errors.Is(err, hsm.ErrDown) {
+					t.Fatalf("got %v, want ErrDown", err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			f.Heal()
+			eventually(t, k)
+		})
+	}
+}
+
+// What a key is refused says nothing against the token.
+func TestFaulty_AProcessIsUsedThoughItsTestSignatureIsRefused(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, k := up(t, s, f)
+	if err := sign(k); err != nil {
+		t.Fatal(err)
+	}
+	f.Return("C_SignInit", hsmtest.CKR_KEY_FUNCTION_NOT_PERMITTED, 0)
+	if err := syscall.Kill(f.Processes()[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	f.Await("C_Login", func(c hsmtest.Calls) bool { return c.Made == 2 })
+	eventuallyTrue(t, "the token is up", func() bool { state, _ := token.State(); return state == hsm.Up })
+}
+
 func TestFaulty_ACrashLeavesNoTraceInTheLog(t *testing.T) {
 	s := hsmtest.New(t)
 	f := hsmtest.NewFaulty(t, s)
