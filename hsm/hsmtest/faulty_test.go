@@ -95,6 +95,12 @@ func run(t *testing.T, s *hsmtest.Token, f *hsmtest.Faulty, change ...func(*hsm.
 func up(t *testing.T, s *hsmtest.Token, f *hsmtest.Faulty, change ...func(*hsm.Config)) (*hsm.Token, *hsm.Key) {
 	t.Helper()
 	token, _ := run(t, s, f, change...)
+	return token, keyOf(t, token)
+}
+
+// keyOf waits for a token and returns its key "ec".
+func keyOf(t *testing.T, token *hsm.Token) *hsm.Key {
+	t.Helper()
 	if err := token.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +112,7 @@ func up(t *testing.T, s *hsmtest.Token, f *hsmtest.Faulty, change ...func(*hsm.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token, keys[0]
+	return keys[0]
 }
 
 func patient(c *hsm.Config)   { c.SignTimeout = time.Minute }
@@ -192,8 +198,13 @@ func TestFaulty_WithoutFaultsIsTheRealModule(t *testing.T) {
 	if n := stats["C_Login"].Made; n != 1 {
 		t.Errorf("%d logins", n)
 	}
-	if pids := f.Processes(); len(pids) != 1 {
+	pids := f.Processes()
+	if len(pids) != 1 {
 		t.Errorf("processes %v", pids)
+	}
+	// Those that signatures may use, and that of the login.
+	if open := f.Sessions(); len(open) != 1 || open[pids[0]] < 2 || open[pids[0]] > 5 {
+		t.Errorf("sessions %v of %v", open, pids)
 	}
 	f.ResetStats()
 	if stats := f.Stats(); len(stats) != 0 {

@@ -55,6 +55,18 @@ func (f *Faulty) Processes() []int {
 	return slices.Compact(pids)
 }
 
+// Sessions returns how many sessions each process has open, by its number. Those
+// that a fault has made invalid count until they are closed.
+func (f *Faulty) Sessions() map[int]int {
+	f.t.Helper()
+	l := f.readLedger()
+	open := make(map[int]int)
+	for _, p := range l.alive {
+		open[l.pid(p)] += l.sessions(p)
+	}
+	return open
+}
+
 // ResetStats sets Made, Faulted and MostAtOnce of all functions back to 0.
 func (f *Faulty) ResetStats() {
 	f.t.Helper()
@@ -103,10 +115,11 @@ type ledger struct {
 }
 
 const (
-	ledgerMagic = "faulty1\x00"
+	ledgerMagic = "faulty2\x00"
 	ledgerHead  = len(ledgerMagic) + 2*4
 	nameSize    = 32
 	tallySize   = 4 * 8
+	processHead = 2 * 8
 	gaugeSize   = 4 * 4
 )
 
@@ -160,11 +173,12 @@ func (l ledger) tallyAt(function, n int) int {
 func (l ledger) tally(function, n int) int { return l.uint64(l.tallyAt(function, n)) }
 
 func (l ledger) processAt(p int) int {
-	return l.tallyAt(len(l.names), 0) + p*(8+len(l.names)*gaugeSize)
+	return l.tallyAt(len(l.names), 0) + p*(processHead+len(l.names)*gaugeSize)
 }
 
-func (l ledger) pid(p int) int { return l.uint64(l.processAt(p)) }
+func (l ledger) pid(p int) int      { return l.uint64(l.processAt(p)) }
+func (l ledger) sessions(p int) int { return l.uint64(l.processAt(p) + 8) }
 
 func (l ledger) gauge(p, function, n int) int {
-	return l.uint32(l.processAt(p) + 8 + function*gaugeSize + n*4)
+	return l.uint32(l.processAt(p) + processHead + function*gaugeSize + n*4)
 }

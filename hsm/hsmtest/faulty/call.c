@@ -34,6 +34,14 @@ static struct session {
 } *sessions;
 static size_t session_count, session_room;
 
+/* show_sessions keeps the ledger's number right; the child of a fork has no
+ * ledger yet. */
+static void show_sessions(void)
+{
+	if (ledger != NULL)
+		atomic_store(&ledger->process[me].sessions, session_count);
+}
+
 void add_session(CK_ULONG handle, CK_ULONG slot)
 {
 	if (session_count == session_room) {
@@ -45,6 +53,7 @@ void add_session(CK_ULONG handle, CK_ULONG slot)
 		session_room = room;
 	}
 	sessions[session_count++] = (struct session){handle, slot, false};
+	show_sessions();
 }
 
 void forget_session(CK_ULONG handle)
@@ -52,6 +61,7 @@ void forget_session(CK_ULONG handle)
 	for (size_t i = session_count; i-- > 0;)
 		if (sessions[i].handle == handle)
 			sessions[i] = sessions[--session_count];
+	show_sessions();
 }
 
 void forget_sessions_of(CK_ULONG slot)
@@ -59,6 +69,7 @@ void forget_sessions_of(CK_ULONG slot)
 	for (size_t i = session_count; i-- > 0;)
 		if (sessions[i].slot == slot)
 			sessions[i] = sessions[--session_count];
+	show_sessions();
 }
 
 void forget_token(void)
@@ -66,6 +77,7 @@ void forget_token(void)
 	initialised = wedged = false;
 	login = LOGGED_OUT;
 	session_count = 0;
+	show_sessions();
 }
 
 static bool is_lost(CK_ULONG handle)

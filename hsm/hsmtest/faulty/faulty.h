@@ -66,6 +66,7 @@ struct ledger {
 	} tallies[FUNCTIONS];
 	struct process { /* in use while its byte of the file is locked */
 		_Atomic uint64_t pid;
+		_Atomic uint64_t sessions; /* that it has open, lost ones among them */
 		struct gauge { /* of one function, at this moment */
 			_Atomic uint32_t under_way, at_work, hung, unused;
 		} gauges[FUNCTIONS];
@@ -73,7 +74,7 @@ struct ledger {
 	struct turns turns[FUNCTIONS];
 	_Atomic uint64_t uses[USES]; /* of faults with times: which one (high half), how many (low half) */
 };
-#define LEDGER_MAGIC "faulty1"
+#define LEDGER_MAGIC "faulty2"
 
 extern struct ledger *ledger;
 extern int me; /* this process's number in the ledger */

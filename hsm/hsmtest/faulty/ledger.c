@@ -39,6 +39,7 @@ static void clean_up(int i)
 			atomic_compare_exchange_strong(&ledger->turns[f].owner[t], &owner, 0);
 		}
 	}
+	atomic_store(&p->sessions, 0);
 	atomic_store(&p->pid, 0);
 }
 
