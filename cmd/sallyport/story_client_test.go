@@ -6,14 +6,9 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -92,30 +87,17 @@ func (w *world) waitFor(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func (w *world) tls(ts *testscript.TestScript) *tls.Config {
-	pem, err := os.ReadFile(filepath.Join(w.token.Dir, "ca.pem"))
+func (w *world) roots(ts *testscript.TestScript) *x509.CertPool {
+	roots, err := rootsOf(w.token.Dir)
 	ts.Check(err)
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	return &tls.Config{RootCAs: roots}
-}
-
-func (w *world) client(ts *testscript.TestScript, c *tls.Config) *http.Client {
-	address := ts.Getenv("ADDR")
-	return &http.Client{Timeout: patience, Transport: &http.Transport{
-		TLSClientConfig: c, ForceAttemptHTTP2: false,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", address)
-		},
-	}}
+	return roots
 }
 
 // webSocket opens a WebSocket, and sees some messages come back.
 func (w *world) webSocket(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	client := w.client(ts, w.tls(ts))
+	client := clientOf(ts.Getenv("ADDR"), &tls.Config{RootCAs: w.roots(ts)})
 	defer client.CloseIdleConnections()
 	c, _, err := websocket.Dial(ctx, args[0], &websocket.DialOptions{HTTPClient: client})
 	if (err != nil) != neg {
@@ -137,111 +119,6 @@ func (w *world) webSocket(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(c.Close(websocket.StatusNormalClosure, ""))
 }
 
-// load makes requests without a pause, in three ways: on open connections, on
-// new ones that resume, and on new ones that shake hands in full.
-type load struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	ways   map[string]*tally
-}
-
-type tally struct {
-	good, bad atomic.Int64
-	mu        sync.Mutex
-	last      error
-}
-
-func (t *tally) count(err error) {
-	if err == nil {
-		t.good.Add(1)
-		return
-	}
-	t.bad.Add(1)
-	t.mu.Lock()
-	t.last = err
-	t.mu.Unlock()
-}
-
-func (t *tally) lastError() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.last
-}
-
-func (w *world) traffic(ts *testscript.TestScript, _ bool, args []string) {
-	if args[0] == "start" {
-		w.startTraffic(ts)
-		return
-	}
-	if args[0] == "more" { // until each way named, or all, has had some more successes
-		for name, t := range w.load.ways {
-			if len(args) > 1 && !slices.Contains(args[1:], name) {
-				continue
-			}
-			want, deadline := t.good.Load()+20, time.Now().Add(patience)
-			for t.good.Load() < want {
-				if time.Now().After(deadline) {
-					ts.Fatalf("%s traffic does not get through any more: %v", name, t.lastError())
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-		}
-		return
-	}
-	w.load.cancel()
-	w.load.done.Wait()
-	for name, t := range w.load.ways {
-		ts.Logf("%s: %d requests, %d failed, last error %v", name, t.good.Load()+t.bad.Load(), t.bad.Load(), t.lastError())
-		if t.good.Load() == 0 {
-			ts.Fatalf("%s traffic never got through", name)
-		}
-		// A story names the ways that must not have lost anything.
-		for _, strict := range args[1:] {
-			if (strict == name || strict == "all") && t.bad.Load() > 0 {
-				ts.Fatalf("%s traffic lost %d of %d requests, the last by %v", name, t.bad.Load(), t.good.Load()+t.bad.Load(), t.lastError())
-			}
-		}
-	}
-}
-
-func (w *world) startTraffic(ts *testscript.TestScript) {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{cancel: cancel, ways: map[string]*tally{"open": {}, "resumed": {}, "full": {}}}
-	w.load = l
-	ts.Defer(func() {
-		cancel()
-		l.done.Wait()
-	})
-	for name, t := range l.ways {
-		c := w.tls(ts)
-		if name == "resumed" {
-			c.ClientSessionCache = tls.NewLRUClientSessionCache(4)
-		}
-		const url = "https://ec.sallyport.test/hello"
-		client, open := w.client(ts, c), &openConnection{address: ts.Getenv("ADDR"), tls: c}
-		request := func() error {
-			defer client.CloseIdleConnections()
-			return get(ctx, client, url)
-		}
-		if name == "open" {
-			request = func() error { return open.get(ctx, url) }
-		}
-		l.done.Go(func() {
-			defer open.close()
-			for ctx.Err() == nil {
-				err := request()
-				if ctx.Err() != nil {
-					return
-				}
-				t.count(err)
-				if err != nil {
-					time.Sleep(5 * time.Millisecond)
-				}
-			}
-		})
-	}
-}
-
 // readAll is the body as text; one that breaks off shows the error instead.
 func readAll(r *http.Response) string {
 	b, err := io.ReadAll(r.Body)
@@ -249,21 +126,4 @@ func readAll(r *http.Response) string {
 		return err.Error()
 	}
 	return string(b)
-}
-
-func get(ctx context.Context, c *http.Client, url string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := c.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	body := readAll(answer)
-	if answer.StatusCode != http.StatusOK || !strings.HasPrefix(body, "backend-") {
-		return fmt.Errorf("%s: %q", answer.Status, body)
-	}
-	return nil
 }

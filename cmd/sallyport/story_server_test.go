@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -20,74 +21,91 @@ import (
 	"sallyport/hsm/hsmtest"
 )
 
-// served is a sallyport serve that runs during a story.
+// served is a sallyport serve that runs during a test.
 type served struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-	err   error
+	cmd     *exec.Cmd
+	log     string // the file of its service log
+	clients string // the address of its last listener
+	admin   string
+	ended   chan struct{}
+	err     error // once it has ended
 }
 
 const patience = time.Minute // with the machine, not with the product
 
-func (w *world) serve(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
-		ts.Fatalf("usage: serve FILE [FLAG…]")
-	}
-	access, err := os.Create(ts.MkAbs("access.log"))
-	ts.Check(err)
-	service, err := os.Create(ts.MkAbs("serve.log"))
-	ts.Check(err)
-	path, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "sallyport"))
-	ts.Check(err)
+// startServed starts sallyport serve in dir, where its logs go, and waits until
+// it serves. Whoever started it kills it.
+func startServed(dir, config string, args ...string) (*served, error) {
+	return startServedAs(func(*exec.Cmd) {}, dir, config, args...)
+}
+
+// startServedAs is startServed for a command that prepare has changed.
+func startServedAs(prepare func(*exec.Cmd), dir, config string, args ...string) (*served, error) {
 	s := &served{
-		cmd:   exec.Command(path, append([]string{"serve", "--config", ts.MkAbs(args[0])}, args[1:]...)...),
+		// testscript has put this test binary into the path by that name.
+		cmd:   exec.Command("sallyport", append([]string{"serve", "--config", config}, args...)...),
+		log:   filepath.Join(dir, "serve.log"),
 		ended: make(chan struct{}),
 	}
-	s.cmd.Dir = w.dir
-	s.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir}, w.environment...)
-	if w.passed != nil {
-		w.asService(s.cmd)
+	s.cmd.Dir = dir
+	s.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "GORACE=atexit_sleep_ms=0"}
+	prepare(s.cmd)
+	access, err := os.Create(filepath.Join(dir, "access.log"))
+	if err != nil {
+		return nil, err
+	}
+	service, err := os.Create(s.log)
+	if err != nil {
+		access.Close()
+		return nil, err
 	}
 	s.cmd.Stdout = access
 	pipe, err := s.cmd.StderrPipe()
-	ts.Check(err)
-	ts.Check(s.cmd.Start())
-	w.server = s
+	if err == nil {
+		err = s.cmd.Start()
+	}
+	if err != nil {
+		access.Close()
+		service.Close()
+		return nil, err
+	}
 	ready := make(chan struct{})
-	var once sync.Once
 	go func() {
 		defer close(s.ended)
 		defer access.Close()
 		defer service.Close()
-		lines := bufio.NewScanner(pipe)
-		for lines.Scan() {
-			fmt.Fprintln(service, lines.Text())
-			var line struct{ Msg, For, Address string }
-			if json.Unmarshal(lines.Bytes(), &line) != nil {
-				continue
-			}
-			switch {
-			case line.Msg == "listening" && line.For == "clients":
-				ts.Setenv("ADDR", line.Address)
-			case line.Msg == "listening" && line.For == "admin":
-				ts.Setenv("ADMIN", line.Address)
-			case line.Msg == "serving":
-				once.Do(func() { close(ready) })
-			}
-		}
+		s.follow(pipe, service, sync.OnceFunc(func() { close(ready) }))
 		s.err = s.cmd.Wait()
 	}()
-	ts.Defer(func() {
-		_ = s.cmd.Process.Kill()
-		<-s.ended
-	})
 	select {
 	case <-ready:
+		return s, nil
 	case <-s.ended:
-		log, _ := os.ReadFile(ts.MkAbs("serve.log"))
-		ts.Fatalf("sallyport serve: %v\n%s", s.err, log)
+		err = fmt.Errorf("sallyport serve: %w", s.err)
 	case <-time.After(patience):
-		ts.Fatalf("sallyport serve does not serve after %s", patience)
+		s.kill()
+		err = fmt.Errorf("sallyport serve does not serve after %s", patience)
+	}
+	text, _ := os.ReadFile(s.log)
+	return nil, fmt.Errorf("%w\n%s", err, text)
+}
+
+// follow copies the service log to its file and takes the addresses from it.
+func (s *served) follow(from io.Reader, to io.Writer, ready func()) {
+	for lines := bufio.NewScanner(from); lines.Scan(); {
+		fmt.Fprintln(to, lines.Text())
+		var line struct{ Msg, For, Address string }
+		if json.Unmarshal(lines.Bytes(), &line) != nil {
+			continue
+		}
+		switch {
+		case line.Msg == "listening" && line.For == "clients":
+			s.clients = line.Address
+		case line.Msg == "listening" && line.For == "admin":
+			s.admin = line.Address
+		case line.Msg == "serving":
+			ready()
+		}
 	}
 }
 
@@ -114,6 +132,14 @@ func (w *world) service(ts *testscript.TestScript, _ bool, args []string) {
 	w.environment = append(w.environment, "LISTEN_FDS=1", "LISTEN_FDNAMES="+args[0], "NOTIFY_SOCKET="+filepath.Join(dir, "s"))
 }
 
+// dress gives a serve what the story wants it to find.
+func (w *world) dress(cmd *exec.Cmd) {
+	cmd.Env = append(cmd.Env, w.environment...)
+	if w.passed != nil {
+		w.asService(cmd)
+	}
+}
+
 // asService has a shell set LISTEN_PID, which is the number of the process.
 func (w *world) asService(cmd *exec.Cmd) {
 	cmd.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
@@ -132,30 +158,29 @@ func (w *world) toldReady(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-func (w *world) stop(ts *testscript.TestScript, neg bool, _ []string) {
-	_ = w.server.cmd.Process.Signal(syscall.SIGTERM) // a story may have sent it already
+func (s *served) kill() {
+	_ = s.cmd.Process.Kill() // it may have ended already
+	<-s.ended
+}
+
+// stop has it stop, and returns how it did not end well.
+func (s *served) stop() error {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // a story may have sent it already
 	select {
-	case <-w.server.ended:
+	case <-s.ended:
 	case <-time.After(patience):
-		ts.Fatalf("sallyport serve does not stop")
+		return errors.New("sallyport serve does not stop")
 	}
-	if (w.server.err != nil) != neg {
-		ts.Fatalf("sallyport serve ended with %v", w.server.err)
+	if children := s.signers(); len(children) > 0 {
+		return fmt.Errorf("signer processes %v are left", children)
 	}
-	if children := signersOf(w.server.cmd.Process.Pid); len(children) > 0 {
-		ts.Fatalf("signer processes %v are left", children)
-	}
+	return s.err
 }
 
-func (w *world) signal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP}
-	ts.Check(w.server.cmd.Process.Signal(signals[args[0]]))
-}
-
-// signersOf are the children of a process.
-func signersOf(pid int) []int {
+// signers are its children.
+func (s *served) signers() []int {
 	var found []int
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
 	for _, list := range lists {
 		b, _ := os.ReadFile(list)
 		for _, field := range strings.Fields(string(b)) {
@@ -167,8 +192,31 @@ func signersOf(pid int) []int {
 	return found
 }
 
+func (w *world) serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: serve FILE [FLAG…]")
+	}
+	s, err := startServedAs(w.dress, w.dir, ts.MkAbs(args[0]), args[1:]...)
+	ts.Check(err)
+	ts.Defer(s.kill)
+	w.server = s
+	ts.Setenv("ADDR", s.clients)
+	ts.Setenv("ADMIN", s.admin)
+}
+
+func (w *world) stop(ts *testscript.TestScript, neg bool, _ []string) {
+	if err := w.server.stop(); (err != nil) != neg {
+		ts.Fatalf("sallyport serve ended with %v", err)
+	}
+}
+
+func (w *world) signal(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP}
+	ts.Check(w.server.cmd.Process.Signal(signals[args[0]]))
+}
+
 func (w *world) signer(ts *testscript.TestScript) int {
-	found := signersOf(w.server.cmd.Process.Pid)
+	found := w.server.signers()
 	if len(found) != 1 {
 		ts.Fatalf("%d signer processes, want 1", len(found))
 	}
