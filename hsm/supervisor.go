@@ -24,10 +24,15 @@ const (
 	restarts     = 5
 	restartEvery = 2 * time.Second
 
-	// replaceWait is how long signatures wait for a replacement. One that
-	// takes longer to open is most often a token that is not there.
-	replaceWait = 2 * time.Second
+	// replaceWaitMost is how long signatures wait for a replacement, or half
+	// the sign timeout if that is less. One that takes longer to open is most
+	// often a token that is not there.
+	replaceWaitMost = 2 * time.Second
 )
+
+// replaceWait is less than what a signature waits for a session: a token that is
+// slow to come back must not pass for a busy one, which nothing else is tried for.
+func (t *Token) replaceWait() time.Duration { return min(replaceWaitMost, t.config.SignTimeout/2) }
 
 // supervisor keeps one of a token's signer processes running.
 type supervisor struct {
@@ -90,7 +95,7 @@ func (s *supervisor) serve(ctx context.Context, hopeful bool) (up bool, err erro
 	if hopeful {
 		// Signatures wait for this one, but not for long.
 		t.report(s.index, phaseStarting, nil)
-		late := time.AfterFunc(replaceWait, func() { t.reportLate(s.index) })
+		late := time.AfterFunc(t.replaceWait(), func() { t.reportLate(s.index) })
 		defer late.Stop()
 	}
 	p, inv, err := s.openProcess(ctx)

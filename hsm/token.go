@@ -49,8 +49,8 @@ func (c Config) withDefaults() Config {
 // errStopped is the reason for Down after Run has ended.
 var errStopped = errors.New("it was stopped")
 
-// errLate is the reason for Down while a process is still opening the token.
-var errLate = fmt.Errorf("its signer process has not opened it within %s", replaceWait)
+// errLate is in the reason for Down while a process is still opening the token.
+var errLate = errors.New("its signer process is late")
 
 // phase is what one of a token's signer processes is at.
 type phase uint8
@@ -239,8 +239,9 @@ func (t *Token) reportLate(i int) {
 	defer t.mu.Unlock()
 	if t.phases[i] == phaseStarting && t.opened {
 		t.phases[i] = phaseLate
-		t.note(errLate)
-		t.settle(errLate)
+		late := problem(errLate, "", "its signer process has not opened it within %s", t.replaceWait())
+		t.note(late)
+		t.settle(late)
 	}
 }
 
@@ -498,7 +499,11 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 	s, err := t.queue.take(wait, l, not)
 	t.metrics.waited(l, time.Since(began), err)
 	if err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+		switch {
+		case !errors.Is(err, context.DeadlineExceeded):
+		case len(t.queue.processes()) == 0:
+			err = t.whyDown()
+		default:
 			err = fmt.Errorf("token %q has no session free: %w: %w", t.Name(), ErrBusy, ErrTimeout)
 		}
 		return nil, nil, ctx.Err() == nil, err

@@ -539,6 +539,23 @@ func TestFaulty_ATokenThatSignsNoMoreIsDown(t *testing.T) {
 	}
 }
 
+// A process takes longer to be replaced than a signature waits: the token is
+// down, for which another one is tried, and not busy.
+func TestFaulty_ATokenThatIsSlowToComeBackIsNotBusy(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	_, k := up(t, s, f, impatient)
+	f.Hang("C_Login")
+	if err := syscall.Kill(f.Processes()[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := sign(k); !errors.Is(err, hsm.ErrDown) || errors.Is(err, hsm.ErrBusy) {
+		t.Errorf("got %v, want ErrDown", err)
+	}
+	f.Heal()
+	eventually(t, k)
+}
+
 // What a key is refused says nothing against the token.
 func TestFaulty_AProcessIsUsedThoughItsTestSignatureIsRefused(t *testing.T) {
 	s := hsmtest.New(t)
