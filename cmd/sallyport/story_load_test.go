@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,8 +40,9 @@ type tally struct {
 
 	mu      sync.Mutex
 	last    error
-	failed  time.Duration // the longest that one took to fail
-	slowest time.Duration // the longest that one took to succeed
+	reasons map[string]int // of failures, without what net/http puts around them
+	failed  time.Duration  // the longest that one took to fail
+	slowest time.Duration  // the longest that one took to succeed
 }
 
 func (t *tally) count(took time.Duration, err error) {
@@ -53,6 +55,13 @@ func (t *tally) count(took time.Duration, err error) {
 	}
 	t.failed = max(t.failed, took)
 	t.last = err
+	if wrapped := new(url.Error); errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	if t.reasons == nil {
+		t.reasons = make(map[string]int)
+	}
+	t.reasons[err.Error()]++
 	t.bad.Add(1)
 }
 

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestFaults_Soak lets faults happen at random under traffic, for some seconds
+// or as long as $SOAK says. Open connections and resumed sessions lose nothing
+// by that. Afterwards the service is whole, and nothing is left behind.
+func TestFaults_Soak(t *testing.T) {
+	t.Parallel()
+	lasting := 8 * time.Second
+	if text := os.Getenv("SOAK"); text != "" {
+		var err error
+		if lasting, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRig(t, setup{processes: 2, spare: true}, "1s")
+	r.until("the service is whole", r.whole)
+	all := *r.load.now.Load()
+	r.each(50, all) // connections to the backend are kept, and count as well
+	files, memory := r.openFiles(), r.memory()
+
+	happened := 0
+	for end := time.Now().Add(lasting); time.Now().Before(end); happened++ {
+		f := faults[rand.IntN(len(faults))]
+		if len(r.faulty.Processes()) == r.processes { // those that a fault may be sent to
+			f.happen(r)
+		}
+		time.Sleep(time.Duration(100+rand.IntN(900)) * time.Millisecond)
+		if rand.IntN(2) == 0 {
+			r.faulty.Heal()
+		}
+	}
+	r.faulty.Heal()
+	healed := time.Now()
+	// A process that was stopped shows itself by the signatures that it does not make.
+	r.until("the service is whole", r.whole)
+	back := time.Since(healed)
+	more := r.load.turn()
+	r.each(50, more)
+	r.load.stop()
+
+	for way, t := range all {
+		if lost := t.bad.Load(); lost > 0 {
+			r.t.Errorf("%d of %d requests of the way %q were lost, the last by %v", lost, lost+t.good.Load(), way, t.why())
+		}
+	}
+	r.until("no file is left open", func() bool { return r.openFiles() <= files })
+	if zombies := r.zombies(); len(zombies) > 0 {
+		t.Errorf("processes %v have ended and were not waited for", zombies)
+	}
+	for pid, n := range r.faulty.Sessions() {
+		if n > rigSessions+1 { // and the one of the login
+			t.Errorf("process %d has %d sessions open", pid, n)
+		}
+	}
+	grown := r.memory() - memory
+	if grown > 64<<10 {
+		t.Errorf("its memory grew by %d KiB", grown)
+	}
+	t.Logf("%d faults; requests on open connections %d, resumed %d, full %d; whole again %s after the last fault; %d files open, %d at first; memory %+d KiB",
+		happened, all["open"].good.Load(), all["resumed"].good.Load(), all["full"].good.Load(), back.Round(time.Millisecond), r.openFiles(), files, grown)
+	if err := r.server.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// openFiles is how many descriptors the serving process has.
+func (r *rig) openFiles() int {
+	r.t.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.server.cmd.Process.Pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// memory is what the serving process has in RAM, in KiB.
+func (r *rig) memory() (kib int) {
+	r.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.server.cmd.Process.Pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			if _, err := fmt.Sscan(value, &kib); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+	}
+	return kib
+}
+
+// zombies are its children that have ended and that it has not reaped.
+func (r *rig) zombies() (pids []int) {
+	for _, pid := range r.server.signers() {
+		stat, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+		if _, state, _ := bytes.Cut(stat, []byte(") ")); bytes.HasPrefix(state, []byte("Z")) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
