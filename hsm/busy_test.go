@@ -18,7 +18,7 @@ func TestHandshakeKey_AFullQueueIsNoFailureOfTheKey(t *testing.T) {
 	token.queue.limit = 0
 	pair := &Pair{Key: &Key{holders: []holder{{token: token}}}}
 	doubted := 0
-	key := &handshakeKey{pair: pair, site: &Certificates{doubt: func() { doubted++ }}, ctx: t.Context()}
+	key := &handshakeKey{pair: pair, site: siteOfPairs(func() { doubted++ }, pair), ctx: t.Context()}
 	digest := sha256.Sum256([]byte("message"))
 	if _, err := key.Sign(nil, digest[:], crypto.SHA256); !errors.Is(err, ErrBusy) {
 		t.Errorf("got %v, want ErrBusy", err)
@@ -33,4 +33,11 @@ func TestHandshakeKey_AFullQueueIsNoFailureOfTheKey(t *testing.T) {
 	if doubted != 1 || !pair.inDoubt(time.Now()) {
 		t.Error("the certificate is not doubted")
 	}
+}
+
+// siteOfPairs serves pairs as they are.
+func siteOfPairs(doubt func(), pairs ...*Pair) *Certificates {
+	c := &Certificates{doubt: doubt}
+	c.serving.Store(&[]served{{pairs: pairs}})
+	return c
 }

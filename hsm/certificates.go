@@ -101,6 +101,18 @@ func (p *Pair) against(hello *tls.ClientHelloInfo, now time.Time) (weight int) {
 	return weight
 }
 
+// hasOther says whether a pair other than p can sign at now.
+func (c *Certificates) hasOther(p *Pair, now time.Time) bool {
+	for _, e := range *c.serving.Load() {
+		for _, o := range e.pairs {
+			if o.Key.id != p.Key.id && o.Key.live() && !o.inDoubt(now) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // handshakeKey is a pair's key within one handshake.
 type handshakeKey struct {
 	pair *Pair
@@ -111,7 +123,7 @@ type handshakeKey struct {
 func (k *handshakeKey) Public() crypto.PublicKey { return k.pair.Key.public }
 
 func (k *handshakeKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	signature, err := k.pair.Key.SignContext(k.ctx, digest, opts)
+	signature, err := k.pair.Key.signFor(k.ctx, digest, opts, func() bool { return k.site.hasOther(k.pair, time.Now()) })
 	if err != nil && k.ctx.Err() == nil && !errors.Is(err, ErrBusy) {
 		k.pair.doubt(time.Now())
 		k.site.doubt()

@@ -36,6 +36,8 @@
 // is for two processes that end in the same moment, and bounds what a signature
 // that kills its process can do. What one process refuses is asked of another
 // one of the token too, since each knows the keys of the time when it read them.
+// A handshake that has waited a sign timeout in vain is not held up for another
+// one where its site has a second key: the proxy makes it again with that.
 //
 // # Who owns what
 //

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -227,5 +228,46 @@ func TestToken_OneProcessKnowsAKeyThatTheOtherDoesNot(t *testing.T) {
 		if _, err := k.Sign(nil, digest[:], crypto.SHA256); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A token with two processes hangs, and the site has another token: a handshake
+// waits for one of the processes, not for one after the other.
+func TestCertificates_AHandshakeWaitsForOneHangOnly(t *testing.T) {
+	var entries []hsm.Entry
+	var tokens []*hsm.Token
+	faulty := make(map[*hsm.Token]*hsmtest.Faulty)
+	for _, name := range []string{"one", "two"} {
+		s := hsmtest.New(t)
+		f := hsmtest.NewFaulty(t, s)
+		c := configOf(s)
+		c.Name, c.Settings.Module, c.Environment = name, f.Module, f.Environment
+		c.Processes, c.SignTimeout = 2, 500*time.Millisecond
+		token := up(t, c)
+		eventually(t, "both processes are up", func() bool { state, _ := token.State(); return state == hsm.Up })
+		tokens = append(tokens, token)
+		faulty[token] = f
+		entries = append(entries, hsm.Entry{Key: uri(t, "pkcs11:object=ec;serial="+token.Inventory().Token.Serial)})
+	}
+	r := hsm.NewKeyring(tokens, time.Hour, slog.New(slog.DiscardHandler))
+	site, problems := r.Add(t.Context(), "www", entries, time.Now())
+	if len(problems) > 0 {
+		t.Fatal(problems[0])
+	}
+	for _, f := range faulty {
+		f.ResetStats()
+		f.Hang("C_Sign")
+		f.Hang("C_Initialize") // no successor comes to its test signature
+	}
+	// crypto/tls does not wrap the error.
+	if _, err := sign(t, site); err == nil || !strings.Contains(err.Error(), hsm.ErrTimeout.Error()) {
+		t.Errorf("got %v, want ErrTimeout", err)
+	}
+	asked := 0
+	for _, f := range faulty {
+		asked += f.Stats()["C_SignInit"].Made
+	}
+	if asked != 1 {
+		t.Errorf("%d processes were asked", asked)
 	}
 }

@@ -165,6 +165,13 @@ func (k *Key) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, 
 
 // SignContext is Sign that also stops waiting when ctx ends.
 func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.signFor(ctx, digest, opts, func() bool { return false })
+}
+
+// signFor is SignContext for a caller who may have another key to sign with:
+// elsewhere says whether there is one at present. A token that did not answer in
+// time is then not asked again, which would take as long once more.
+func (k *Key) signFor(ctx context.Context, digest []byte, opts crypto.SignerOpts, elsewhere func() bool) ([]byte, error) {
 	r := wire.SignRequest{Scheme: wire.ECDSA, Hash: opts.HashFunc(), Digest: digest}
 	if k.lane == laneRSA {
 		r.Scheme = wire.PKCS1v15
@@ -175,7 +182,7 @@ func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.Signer
 			}
 		}
 	}
-	signature, err := k.sign(ctx, r)
+	signature, err := k.sign(ctx, r, elsewhere)
 	if err != nil {
 		return nil, fmt.Errorf("hsm: %w", err)
 	}
@@ -187,7 +194,7 @@ func (k *Key) SignContext(ctx context.Context, digest []byte, opts crypto.Signer
 // has not passed: a handshake must not wait for a token that keeps it waiting.
 const mostTries = 3
 
-func (k *Key) sign(ctx context.Context, r wire.SignRequest) ([]byte, error) {
+func (k *Key) sign(ctx context.Context, r wire.SignRequest, elsewhere func() bool) ([]byte, error) {
 	began := time.Now()
 	at := max(0, k.choose(-1)) // one that is not live says why
 	for tries := 1; ; tries++ {
@@ -199,6 +206,9 @@ func (k *Key) sign(ctx context.Context, r wire.SignRequest) ([]byte, error) {
 		if next < 0 {
 			if refused(err) || errors.Is(err, ErrBusy) {
 				return nil, err // asking the same token again changes nothing
+			}
+			if errors.Is(err, ErrTimeout) && elsewhere() {
+				return nil, err
 			}
 			next = at // by another process
 		}
