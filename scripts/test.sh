@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh           format, vet, staticcheck, all tests with the race
 #                             detector, each fuzzer for some thousand inputs, the demonstration
-#   FUZZ=10m SOAK=10m scripts/test.sh  the same, with each fuzzer and the soak for ten minutes
+#   FUZZ=10m SOAK=10m scripts/test.sh  the same, with each fuzzer and each soak for ten minutes
 #
 # It installs what it needs from Debian's packages.
 set -euo pipefail
