@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"context"
 	"crypto"
 	"crypto/sha256"
 	"errors"
@@ -40,4 +41,21 @@ func siteOfPairs(doubt func(), pairs ...*Pair) *Certificates {
 	c := &Certificates{doubt: doubt}
 	c.serving.Store(&[]served{{pairs: pairs}})
 	return c
+}
+
+// A handshake whose signature takes too long fails while there is still time for
+// the alert.
+func TestHandshakeKey_GivesUpBeforeTheHandshakeEnds(t *testing.T) {
+	token := NewToken(Config{Name: "edge"}, slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry()))
+	pair := &Pair{Key: &Key{holders: []holder{{token: token}}}} // it is starting, for ever
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	key := &handshakeKey{pair: pair, site: siteOfPairs(func() {}, pair), ctx: ctx}
+	digest := sha256.Sum256([]byte("message"))
+	if _, err := key.Sign(nil, digest[:], crypto.SHA256); !errors.Is(err, ErrDown) {
+		t.Errorf("got %v, want ErrDown", err)
+	}
+	if ctx.Err() != nil {
+		t.Error("the handshake's time is up")
+	}
 }

@@ -122,8 +122,16 @@ type handshakeKey struct {
 
 func (k *handshakeKey) Public() crypto.PublicKey { return k.pair.Key.public }
 
+// Sign leaves a tenth of the time that the handshake has: one whose time is up is
+// cut off, and one whose signature failed ends with an alert.
 func (k *handshakeKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	signature, err := k.pair.Key.signFor(k.ctx, digest, opts, func() bool { return k.site.hasOther(k.pair, time.Now()) })
+	ctx := k.ctx
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)*9/10)
+		defer cancel()
+	}
+	signature, err := k.pair.Key.signFor(ctx, digest, opts, func() bool { return k.site.hasOther(k.pair, time.Now()) })
 	if err != nil && k.ctx.Err() == nil && !errors.Is(err, ErrBusy) {
 		k.pair.doubt(time.Now())
 		k.site.doubt()
