@@ -85,6 +85,7 @@ func (r *rig) suffer(f fault, steady, lasting time.Duration) *suffered {
 	f.happen(r)
 	if f.quiet {
 		time.Sleep(steady)
+		began = time.Now()
 	} else {
 		r.until("the token's state changes", func() bool {
 			at, changed := r.since(began)

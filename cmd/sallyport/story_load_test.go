@@ -1,15 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +40,7 @@ type tally struct {
 
 	mu      sync.Mutex
 	last    error
-	reasons map[string]int // of failures, without what net/http puts around them
+	reasons map[string]int // of failures
 	failed  time.Duration  // the longest that one took to fail
 	slowest time.Duration  // the longest that one took to succeed
 }
@@ -55,9 +55,6 @@ func (t *tally) count(took time.Duration, err error) {
 	}
 	t.failed = max(t.failed, took)
 	t.last = err
-	if wrapped := new(url.Error); errors.As(err, &wrapped) {
-		err = wrapped.Err
-	}
 	if t.reasons == nil {
 		t.reasons = make(map[string]int)
 	}
@@ -104,35 +101,75 @@ func (l *load) stop() {
 
 // ask is one client.
 func (l *load) ask(ctx context.Context, way, address string, roots *x509.CertPool, pause time.Duration) {
-	c := &tls.Config{RootCAs: roots}
+	c := &client{address: address, config: &tls.Config{RootCAs: roots, ServerName: "ec.sallyport.test"}}
 	if way == "resumed" {
-		c.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+		c.config.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	}
-	client := clientOf(address, c)
-	defer client.CloseIdleConnections()
+	defer c.close()
 	for first := true; ctx.Err() == nil; first = false {
 		t := (*l.now.Load())[way]
 		began := time.Now()
-		state, err := get(ctx, client, "https://ec.sallyport.test/hello")
+		err := c.get(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		switch {
-		case err != nil || first:
-		case way == "open" && !state.reused:
-			err = errors.New("the open connection was lost")
-		case way == "resumed" && !state.resumed:
+		if err == nil && !first && way == "resumed" && !c.conn.ConnectionState().DidResume {
 			err = errors.New("the session was not resumed")
 		}
 		t.count(time.Since(began), err)
-		if way != "open" {
-			client.CloseIdleConnections()
+		if way != "open" || err != nil {
+			c.close()
 		}
 		time.Sleep(pause)
 		if err != nil {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
+}
+
+// client makes one request after the other on a connection. net/http's would
+// cover up a connection that is lost, by another one.
+type client struct {
+	address string
+	config  *tls.Config
+	conn    *tls.Conn // nil: the next request opens one
+	in      *bufio.Reader
+}
+
+func (c *client) close() {
+	if c.conn != nil {
+		c.conn.Close()
+	}
+	c.conn = nil
+}
+
+// get makes a request, which leads to a test backend.
+func (c *client) get(ctx context.Context) error {
+	if c.conn == nil {
+		conn, err := (&tls.Dialer{Config: c.config}).DialContext(ctx, "tcp", c.address)
+		if err != nil {
+			return err
+		}
+		c.conn, c.in = conn.(*tls.Conn), bufio.NewReader(conn)
+	}
+	conn := c.conn // close may forget it meanwhile
+	defer context.AfterFunc(ctx, func() { conn.NetConn().Close() })()
+	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c.conn, "GET /hello HTTP/1.1\r\nHost: "+c.config.ServerName+"\r\n\r\n"); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	body := readAll(answer)
+	if answer.StatusCode != http.StatusOK || !strings.HasPrefix(body, "backend-") {
+		return fmt.Errorf("%s: %q", answer.Status, body)
+	}
+	return nil
 }
 
 func (w *world) traffic(ts *testscript.TestScript, _ bool, args []string) {
@@ -190,27 +227,4 @@ func clientOf(address string, c *tls.Config) *http.Client {
 			return d.DialContext(ctx, "tcp", address)
 		},
 	}}
-}
-
-// connection is what a request was made on.
-type connection struct{ reused, resumed bool }
-
-// get asks for a URL that leads to a test backend.
-func get(ctx context.Context, c *http.Client, url string) (on connection, err error) {
-	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { on.reused = i.Reused }}
-	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, url, nil)
-	if err != nil {
-		return on, err
-	}
-	answer, err := c.Do(r)
-	if err != nil {
-		return on, err
-	}
-	defer answer.Body.Close()
-	on.resumed = answer.TLS.DidResume
-	body := readAll(answer)
-	if answer.StatusCode != http.StatusOK || !strings.HasPrefix(body, "backend-") {
-		return on, fmt.Errorf("%s: %q", answer.Status, body)
-	}
-	return on, nil
 }
