@@ -58,4 +58,8 @@ func TestHandshakeKey_GivesUpBeforeTheHandshakeEnds(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Error("the handshake's time is up")
 	}
+	// The client may have spent the time.
+	if pair.inDoubt(time.Now()) {
+		t.Error("the certificate is doubted")
+	}
 }

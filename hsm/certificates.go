@@ -132,7 +132,7 @@ func (k *handshakeKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) 
 		defer cancel()
 	}
 	signature, err := k.pair.Key.signFor(ctx, digest, opts, func() bool { return k.site.hasOther(k.pair, time.Now()) })
-	if err != nil && k.ctx.Err() == nil && !errors.Is(err, ErrBusy) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrBusy) {
 		k.pair.doubt(time.Now())
 		k.site.doubt()
 	}
