@@ -40,16 +40,19 @@ func TestFaults_Soak(t *testing.T) {
 	}
 	r.faulty.Heal()
 	healed := time.Now()
-	// A process that was stopped shows itself by the signatures that it does not make.
 	r.until("the service is whole", r.whole)
 	back := time.Since(healed)
+	// A process that was stopped shows itself by the signatures that it does not make.
 	more := r.load.turn()
 	r.each(50, more)
+	r.until("the service is whole", r.whole)
 	r.load.stop()
 
-	for way, t := range all {
-		if lost := t.bad.Load(); lost > 0 {
-			r.t.Errorf("%d of %d requests of the way %q were lost, the last by %v", lost, lost+t.good.Load(), way, t.why())
+	for _, way := range ways {
+		for _, t := range []*tally{all[way], more[way]} {
+			if lost := t.bad.Load(); lost > 0 {
+				r.t.Errorf("%d of %d requests of the way %q were lost, the last by %v", lost, lost+t.good.Load(), way, t.why())
+			}
 		}
 	}
 	r.until("no file is left open", func() bool { return r.openFiles() <= files })
