@@ -24,15 +24,17 @@ const (
 	restarts     = 5
 	restartEvery = 2 * time.Second
 
-	// replaceWaitMost is how long signatures wait for a replacement, or half
-	// the sign timeout if that is less. One that takes longer to open is most
-	// often a token that is not there.
-	replaceWaitMost = 2 * time.Second
+	// replaceWaitLeast is how long signatures wait for a replacement at the
+	// least, if the sign timeout allows it.
+	replaceWaitLeast = 2 * time.Second
 )
 
-// replaceWait is less than what a signature waits for a session: a token that is
-// slow to come back must not pass for a busy one, which nothing else is tried for.
-func (t *Token) replaceWait() time.Duration { return min(replaceWaitMost, t.config.SignTimeout/2) }
+// replaceWait is how long signatures wait for a replacement: twice what the last
+// process took to open, and never longer than a signature may wait. One that
+// takes longer is most often a token that is not there.
+func (t *Token) replaceWait() time.Duration {
+	return min(max(2*time.Duration(t.openTook.Load()), replaceWaitLeast), t.config.SignTimeout)
+}
 
 // supervisor keeps one of a token's signer processes running.
 type supervisor struct {
@@ -163,6 +165,7 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 	if err != nil {
 		return nil, inv, err
 	}
+	began := time.Now()
 	opening, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
 	defer cancel()
 	settings := t.config.Settings
@@ -174,6 +177,7 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 			p.stop()
 			return nil, inv, err
 		}
+		t.openTook.Store(int64(time.Since(began)))
 		return p, inv, nil
 	}
 	p.stop()

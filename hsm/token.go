@@ -66,13 +66,14 @@ const (
 
 // Token is a PKCS#11 token, served by signer processes while Run runs.
 type Token struct {
-	config  Config
-	log     *slog.Logger
-	metrics *tokenMetrics
-	queue   *queue
-	opening chan struct{} // held by the one process that is being opened
-	pace    pace
-	trial   atomic.Pointer[wire.SignRequest] // the last one that was made: what a new process shows itself by
+	config   Config
+	log      *slog.Logger
+	metrics  *tokenMetrics
+	queue    *queue
+	opening  chan struct{} // held by the one process that is being opened
+	pace     pace
+	openTook atomic.Int64                     // how long the last process took to open, in nanoseconds
+	trial    atomic.Pointer[wire.SignRequest] // the last one that was made: what a new process shows itself by
 
 	mu        sync.Mutex
 	phases    []phase
@@ -502,7 +503,7 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 		switch {
 		case !errors.Is(err, context.DeadlineExceeded):
 		case len(t.queue.processes()) == 0:
-			err = t.whyDown()
+			err = fmt.Errorf("%w: %w", t.whyDown(), ErrTimeout)
 		default:
 			err = fmt.Errorf("token %q has no session free: %w: %w", t.Name(), ErrBusy, ErrTimeout)
 		}

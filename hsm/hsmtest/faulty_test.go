@@ -556,6 +556,21 @@ func TestFaulty_ATokenThatIsSlowToComeBackIsNotBusy(t *testing.T) {
 	eventually(t, k)
 }
 
+// A device that always takes long to log in is waited for when a process is
+// replaced, too: that costs no signature.
+func TestFaulty_AReplacementMayTakeAsLongAsTheProcessBefore(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	f.Latency("C_Login", 2500*time.Millisecond, 0) // more than is waited for without that
+	_, k := up(t, s, f, patient)
+	if err := syscall.Kill(f.Processes()[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := sign(k); err != nil {
+		t.Error(err)
+	}
+}
+
 // What a key is refused says nothing against the token.
 func TestFaulty_AProcessIsUsedThoughItsTestSignatureIsRefused(t *testing.T) {
 	s := hsmtest.New(t)

@@ -63,7 +63,7 @@ func TestFaulty_Soak(t *testing.T) {
 	s := hsmtest.New(t)
 	f := hsmtest.NewFaulty(t, s)
 	token, logs := run(t, s, f, func(c *hsm.Config) {
-		c.Processes, c.SignTimeout, c.OpenTimeout, c.Settings.Sessions = processes, 500*time.Millisecond, 3*time.Second, sessions
+		c.Processes, c.SignTimeout, c.OpenTimeout, c.Settings.Sessions = processes, 500*time.Millisecond, 10*time.Second, sessions
 	})
 	k := keyOf(t, token)
 	f.Await("*", func(hsmtest.Calls) bool { return len(f.Processes()) == processes })
@@ -104,7 +104,13 @@ func TestFaulty_Soak(t *testing.T) {
 	f.Heal()
 	healed := time.Now()
 	token.Unlock()
-	eventuallyTrue(t, "a signature is made", func() bool { return sign(k) == nil })
+	var last error
+	defer func() {
+		if state, reason := token.State(); t.Failed() {
+			t.Logf("the token is %s (%v), the last error %v", state, reason, last)
+		}
+	}()
+	eventuallyTrue(t, "a signature is made", func() bool { last = sign(k); return last == nil })
 	back := time.Since(healed)
 	close(stop)
 	signing.Wait()
