@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 func TestHandshakeKey_AFullQueueIsNoFailureOfTheKey(t *testing.T) {
 	token := NewToken(Config{Name: "edge"}, slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry()))
 	token.queue.limit = 0
-	pair := &Pair{Key: &Key{holders: []holder{{token: token}}}}
+	pair := &Pair{Key: &Key{holders: []holder{{token: token}}}, doubted: new(atomic.Int64)}
 	doubted := 0
 	key := &handshakeKey{pair: pair, site: siteOfPairs(func() { doubted++ }, pair), ctx: t.Context()}
 	digest := sha256.Sum256([]byte("message"))
@@ -47,7 +48,7 @@ func siteOfPairs(doubt func(), pairs ...*Pair) *Certificates {
 // the alert.
 func TestHandshakeKey_GivesUpBeforeTheHandshakeEnds(t *testing.T) {
 	token := NewToken(Config{Name: "edge"}, slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry()))
-	pair := &Pair{Key: &Key{holders: []holder{{token: token}}}} // it is starting, for ever
+	pair := &Pair{Key: &Key{holders: []holder{{token: token}}}, doubted: new(atomic.Int64)} // it is starting, for ever
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	key := &handshakeKey{pair: pair, site: siteOfPairs(func() {}, pair), ctx: ctx}

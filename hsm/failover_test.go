@@ -90,13 +90,13 @@ func kill(t *testing.T, token *hsm.Token) {
 	})
 }
 
-// sign makes a full TLS handshake with the site and returns its certificate.
-func sign(t testing.TB, site *hsm.Certificates) (*x509.Certificate, error) {
+// sign makes a full TLS handshake with a site and returns its certificate.
+func sign(t testing.TB, choose func(*tls.ClientHelloInfo) (*tls.Certificate, error)) (*x509.Certificate, error) {
 	t.Helper()
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
-	server := tls.Server(far, &tls.Config{GetCertificate: site.Certificate})
+	server := tls.Server(far, &tls.Config{GetCertificate: choose})
 	served := make(chan error, 1)
 	go func() { served <- server.HandshakeContext(t.Context()) }()
 	// Which certificate it is, the tests compare themselves; that its key signed
@@ -114,7 +114,7 @@ func sign(t testing.TB, site *hsm.Certificates) (*x509.Certificate, error) {
 
 func TestCertificates_TheOtherTokenTakesOver(t *testing.T) {
 	tokens, pins, site := twoTokens(t)
-	first, err := sign(t, site)
+	first, err := sign(t, site.Certificate)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestCertificates_TheOtherTokenTakesOver(t *testing.T) {
 	kill(t, tokens[served])
 	eventually(t, "the token is locked", func() bool { state, _ := tokens[served].State(); return state == hsm.Locked })
 	for range 20 {
-		leaf, err := sign(t, site)
+		leaf, err := sign(t, site.Certificate)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,43 +231,91 @@ func TestToken_OneProcessKnowsAKeyThatTheOtherDoesNot(t *testing.T) {
 	}
 }
 
-// A token with two processes hangs, and the site has another token: a handshake
-// waits for one of the processes, not for one after the other.
-func TestCertificates_AHandshakeWaitsForOneHangOnly(t *testing.T) {
+// faultySite is a site of two tokens, both of which fail on command.
+type faultySite struct {
+	*hsm.Certificates
+	keyring *hsm.Keyring
+	faulty  []*hsmtest.Faulty
+}
+
+func newFaultySite(t *testing.T) *faultySite {
+	t.Helper()
 	var entries []hsm.Entry
 	var tokens []*hsm.Token
-	faulty := make(map[*hsm.Token]*hsmtest.Faulty)
+	s := new(faultySite)
 	for _, name := range []string{"one", "two"} {
-		s := hsmtest.New(t)
-		f := hsmtest.NewFaulty(t, s)
-		c := configOf(s)
+		made := hsmtest.New(t)
+		f := hsmtest.NewFaulty(t, made)
+		c := configOf(made)
 		c.Name, c.Settings.Module, c.Environment = name, f.Module, f.Environment
 		c.Processes, c.SignTimeout = 2, 500*time.Millisecond
 		token := up(t, c)
 		eventually(t, "both processes are up", func() bool { state, _ := token.State(); return state == hsm.Up })
 		tokens = append(tokens, token)
-		faulty[token] = f
+		s.faulty = append(s.faulty, f)
 		entries = append(entries, hsm.Entry{Key: uri(t, "pkcs11:object=ec;serial="+token.Inventory().Token.Serial)})
 	}
-	r := hsm.NewKeyring(tokens, time.Hour, slog.New(slog.DiscardHandler))
-	site, problems := r.Add(t.Context(), "www", entries, time.Now())
-	if len(problems) > 0 {
+	s.keyring = hsm.NewKeyring(tokens, time.Hour, slog.New(slog.DiscardHandler))
+	var problems []*hsm.EntryError
+	if s.Certificates, problems = s.keyring.Add(t.Context(), "www", entries, time.Now()); len(problems) > 0 {
 		t.Fatal(problems[0])
 	}
-	for _, f := range faulty {
+	return s
+}
+
+// A token with two processes hangs, and the site has another token: a handshake
+// waits for one of the processes, not for one after the other.
+func TestCertificates_AHandshakeWaitsForOneHangOnly(t *testing.T) {
+	site := newFaultySite(t)
+	for _, f := range site.faulty {
 		f.ResetStats()
 		f.Hang("C_Sign")
 		f.Hang("C_Initialize") // no successor comes to its test signature
 	}
 	// crypto/tls does not wrap the error.
-	if _, err := sign(t, site); err == nil || !strings.Contains(err.Error(), hsm.ErrTimeout.Error()) {
+	if _, err := sign(t, site.Certificate); err == nil || !strings.Contains(err.Error(), hsm.ErrTimeout.Error()) {
 		t.Errorf("got %v, want ErrTimeout", err)
 	}
 	asked := 0
-	for _, f := range faulty {
+	for _, f := range site.faulty {
 		asked += f.Stats()["C_SignInit"].Made
 	}
 	if asked != 1 {
 		t.Errorf("%d processes were asked", asked)
+	}
+}
+
+// While a handshake waits for its signature, the keyring looks at the tokens
+// again and has new pairs served. The signature fails: the next handshake must
+// know that of the new pair.
+func TestCertificates_DoubtOutlivesANewLookAtTheTokens(t *testing.T) {
+	site := newFaultySite(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var looking sync.WaitGroup
+	looking.Go(func() { _ = site.keyring.Run(ctx) })
+	defer looking.Wait()
+	defer cancel()
+	for _, f := range site.faulty {
+		f.Return("C_Sign", hsmtest.CKR_KEY_FUNCTION_NOT_PERMITTED, 0)
+	}
+	var chosen []*x509.Certificate
+	for range 2 {
+		_, err := sign(t, func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			c, err := site.Certificate(hello)
+			if err != nil {
+				return nil, err
+			}
+			chosen = append(chosen, c.Leaf)
+			before := site.Pairs()[0][0]
+			site.keyring.Rescan()
+			eventually(t, "there are new pairs", func() bool { return site.Pairs()[0][0] != before })
+			return c, nil
+		})
+		if err == nil {
+			t.Fatal("it signed")
+		}
+	}
+	if chosen[0].Equal(chosen[1]) {
+		t.Error("the certificate whose signature has just failed was chosen again")
 	}
 }

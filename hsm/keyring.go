@@ -285,7 +285,7 @@ func (r *Keyring) serve(ctx context.Context, i int, e Entry, before served, now 
 	for _, p := range s.pairs {
 		for _, old := range before.pairs {
 			if old.Key.id == p.Key.id {
-				p.doubted.Store(old.doubted.Load())
+				p.doubted = old.doubted // a handshake under way has the old pair
 			}
 		}
 	}

@@ -21,7 +21,7 @@ type Pair struct {
 	Chain Chain
 
 	certificate tls.Certificate // its PrivateKey is not bound to a handshake
-	doubted     atomic.Int64    // when a signature last failed, Unix nanoseconds
+	doubted     *atomic.Int64   // when a signature last failed, Unix nanoseconds; all pairs of the entry's key share it
 }
 
 // Leaf returns the certificate of the key.
@@ -66,7 +66,7 @@ func (k *Key) check(c Chain, now time.Time) error {
 // newPair joins a key and a chain that have been proved, for the schemes that
 // the key can sign with.
 func newPair(k *Key, c Chain, schemes []tls.SignatureScheme) *Pair {
-	p := &Pair{Key: k, Chain: c}
+	p := &Pair{Key: k, Chain: c, doubted: new(atomic.Int64)}
 	p.certificate = tls.Certificate{Leaf: c[0], SupportedSignatureAlgorithms: schemes, PrivateKey: k}
 	for _, cert := range c {
 		p.certificate.Certificate = append(p.certificate.Certificate, cert.Raw)

@@ -61,7 +61,7 @@ func BenchmarkHandshake_SlowToken(b *testing.B) {
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if _, err := sign(b, site); err != nil {
+					if _, err := sign(b, site.Certificate); err != nil {
 						b.Error(err)
 						return
 					}
