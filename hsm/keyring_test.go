@@ -138,7 +138,7 @@ func TestKeyring_ServesAnExpiredCertificateForWantOfABetterOne(t *testing.T) {
 	if !e.Kept || len(e.Problems) != 1 || !strings.Contains(e.Problems[0].Error(), "it expired on") {
 		t.Errorf("%+v", e)
 	}
-	if leaf, err := sign(t, c); err != nil || !leaf.Equal(old) {
+	if leaf, err := sign(t, c.Certificate); err != nil || !leaf.Equal(old) {
 		t.Errorf("it is not served: %v", err)
 	}
 	rescan(t, r)
