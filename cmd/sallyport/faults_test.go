@@ -153,7 +153,7 @@ func TestFaults(t *testing.T) {
 		{name: "one token, two processes", processes: 2},
 		{name: "two tokens", processes: 1, spare: true},
 	}
-	steady, lasting, signTimeout := 100*time.Millisecond, 500*time.Millisecond, "2s"
+	steady, lasting, signTimeout := 100*time.Millisecond, 500*time.Millisecond, "1s"
 	report := os.Getenv("FAULTS_REPORT")
 	if report != "" {
 		steady, lasting, signTimeout = 2*time.Second, 10*time.Second, ""
