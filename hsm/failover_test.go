@@ -128,6 +128,8 @@ func TestCertificates_TheOtherTokenTakesOver(t *testing.T) {
 	}
 	kill(t, tokens[served])
 	eventually(t, "the token is locked", func() bool { state, _ := tokens[served].State(); return state == hsm.Locked })
+	// Its process was killed as well, perhaps more than once.
+	eventually(t, "the other token is up", func() bool { state, _ := tokens[1-served].State(); return state == hsm.Up })
 	for range 20 {
 		leaf, err := sign(t, site.Certificate)
 		if err != nil {
