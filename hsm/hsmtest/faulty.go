@@ -79,7 +79,7 @@ var faultySource embed.FS
 // NewFaulty builds the module and wraps it around a token, without any fault yet.
 func NewFaulty(t testing.TB, k *Token) *Faulty {
 	t.Helper()
-	library, err := compileFaulty()
+	library, err := BuildFaulty()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +102,12 @@ func NewFaulty(t testing.TB, k *Token) *Faulty {
 	return f
 }
 
-// compileFaulty does so once for all tests.
-var compileFaulty = sync.OnceValues(func() ([]byte, error) { return compile(faultySource, "faulty") })
+// BuildFaulty compiles the module and returns the library, for programs that
+// are no test too; README.md tells what it wants in its environment.
+func BuildFaulty() ([]byte, error) { return builtFaulty() }
+
+// builtFaulty does so once in a process.
+var builtFaulty = sync.OnceValues(func() ([]byte, error) { return compile(faultySource, "faulty") })
 
 // Latency makes each call take longer, by d and at random up to jitter more,
 // before the real call. It is the device that takes the time: under Parallel,

@@ -15,7 +15,11 @@ func NewSoftHSM(t testing.TB) *Token {
 	script := filepath.Join(filepath.Dir(here), "..", "..", "scripts", "softhsm-init.sh")
 	k := &Token{Dir: t.TempDir(), t: t}
 	k.run(script, k.Dir)
-	k.Module = library(t, "softhsm2", "softhsm/libsofthsm2.so", "libsofthsm2.so")
+	module, err := SoftHSMLibrary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Module = module
 	k.PINFile = filepath.Join(k.Dir, "edge.pin")
 	pin, err := os.ReadFile(k.PINFile)
 	if err != nil {
@@ -28,4 +32,10 @@ func NewSoftHSM(t testing.TB) *Token {
 		"GORACE": "atexit_sleep_ms=0",
 	}
 	return k
+}
+
+// SoftHSMLibrary finds the library on this machine, for programs that are no test
+// too.
+func SoftHSMLibrary() (string, error) {
+	return findLibrary("softhsm2", "softhsm/libsofthsm2.so", "libsofthsm2.so")
 }
