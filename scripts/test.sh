@@ -2,7 +2,8 @@
 # Everything that CI runs:
 #
 #   scripts/test.sh           format, vet, staticcheck, all tests with the race
-#                             detector, each fuzzer for some thousand inputs, the demonstration
+#                             detector, each fuzzer for some thousand inputs, the
+#                             demonstration, and a glance at the comparison with peers
 #   FUZZ=10m SOAK=10m scripts/test.sh  the same, with each fuzzer and each soak for ten minutes
 #
 # It installs what it needs from Debian's packages.
@@ -42,6 +43,12 @@ done
 
 step demonstration
 scripts/demo.sh --check
+
+step comparison
+# That it works; its figures from here say nothing.
+glance=$(mktemp -d)
+trap 'rm -rf "$glance"' EXIT
+scripts/bench.sh --quick --rounds 1 --servers sallyport,nginx --only get-64,slow-handshake --out "$glance"
 
 step test
 go test -race -shuffle=on -timeout 30m ./...
