@@ -27,6 +27,7 @@ type rig struct {
 	setup
 	faulty  *hsmtest.Faulty
 	pinFile string // of the token "edge"
+	config  string
 	server  *served
 	load    *load
 }
@@ -53,16 +54,21 @@ func newRig(t *testing.T, s setup, signTimeout string) *rig {
 		certificates += `, {key: "pkcs11:object=spare"}`
 		dirs = append(dirs, spare.Dir)
 	}
-	config := fmt.Sprintf(rigConfig, tokens, certificates, newTestBackend(t, "backend-1").address)
-	file := filepath.Join(dir, "sallyport.yaml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+	short, err := os.MkdirTemp("", "rig") // a test's own folder may be too long for a socket's name
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(short) })
+	config := fmt.Sprintf(rigConfig, tokens, certificates, newTestBackend(t, "backend-1").address, filepath.Join(short, "admin.sock"))
+	r.config = filepath.Join(dir, "sallyport.yaml")
+	if err := os.WriteFile(r.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	roots, err := rootsOf(dirs...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.server, err = startServed(dir, file); err != nil {
+	if r.server, err = startServed(dir, r.config); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -94,6 +100,7 @@ pools:
     backends: [{address: "%s"}]
 admin:
   address: 127.0.0.1:0
+  socket: %s
 `
 
 // until waits for a condition.

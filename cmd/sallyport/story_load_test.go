@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -177,8 +178,11 @@ func (w *world) traffic(ts *testscript.TestScript, _ bool, args []string) {
 	case "start":
 		w.load = startLoad(ts.Getenv("ADDR"), w.roots(ts), 1, 0)
 		ts.Defer(w.load.stop)
-	case "more": // until each way has had some more successes
+	case "more": // until each way named, or all, has had some more successes
 		for way, t := range *w.load.now.Load() {
+			if len(args) > 1 && !slices.Contains(args[1:], way) {
+				continue
+			}
 			want, deadline := t.good.Load()+20, time.Now().Add(patience)
 			for t.good.Load() < want {
 				if time.Now().After(deadline) {
