@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sallyport/configs"
 	"sallyport/proxy/admin"
 )
 
@@ -43,7 +42,7 @@ its backends are. It exits with 1 if no service answers.`,
 }
 
 func status(ctx context.Context, file string, asJSON bool, stdout io.Writer) error {
-	config, err := configs.Load(file)
+	config, err := loadConfig(file)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sallyport/configs"
 	"sallyport/proxy/admin"
 )
 
@@ -86,7 +85,7 @@ allow a few. It needs admin.socket.`,
 
 // command has the running service change something.
 func command(ctx context.Context, file, path string, result any) error {
-	config, err := configs.Load(file)
+	config, err := loadConfig(file)
 	if err != nil {
 		return err
 	}
