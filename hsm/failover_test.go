@@ -246,7 +246,7 @@ func newFaultySite(t *testing.T) *faultySite {
 	var tokens []*hsm.Token
 	s := new(faultySite)
 	for _, name := range []string{"one", "two"} {
-		made := hsmtest.New(t)
+		made := hsmtest.NewSoftHSM(t) // other vendors' serials may all be the same
 		f := hsmtest.NewFaulty(t, made)
 		c := configOf(made)
 		c.Name, c.Settings.Module, c.Environment = name, f.Module, f.Environment
