@@ -65,7 +65,8 @@ type Exchange interface {
 	Request() *Request
 	// Body is the request's, also where there is none. It may be read by
 	// another goroutine than the one that answers. The first Read of a body that waits
-	// for 100 (Continue) sends that, unless a head was sent before.
+	// for 100 (Continue) sends that, unless a final head was sent before. Once
+	// the answer is whole nobody needs the rest: a Read that waits for it fails.
 	Body() Body
 	// WriteHead sends a head: any number of 1xx, then one more. end says that
 	// no body follows.
