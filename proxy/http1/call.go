@@ -1,0 +1,251 @@
+package http1
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"sallyport/proxy/message"
+)
+
+// maxInterim bounds the 1xx before an answer.
+const maxInterim = 16
+
+// Call is a request on a ClientConn and the way to its answer. It implements
+// message.Call. One goroutine may write while another one reads.
+type Call struct {
+	conn     *ClientConn
+	response message.Response
+	body     body
+	toHead   bool   // the request is HEAD
+	protocol []byte // that it asks to switch to
+	interim  int    // 1xx so far
+	read     bool   // the last head has been
+	sentAll  atomic.Bool
+	answered atomic.Bool
+	persists atomic.Bool // the last head has been read, and lets another call follow
+
+	// mu guards the deadline of an answer's head, which counts from the moment
+	// when the request has been sent as a whole.
+	mu       sync.Mutex
+	awaiting bool
+}
+
+func (x *Call) begin() {
+	x.toHead, x.protocol, x.interim, x.read = false, nil, 0, false
+	x.sentAll.Store(false)
+	x.answered.Store(false)
+	x.persists.Store(false)
+	x.body.begin(&x.conn.in, none, 0, 0, 0, 0)
+	x.conn.out.begin()
+}
+
+// Sent is how many bytes may have reached the backend. With 0 the request
+// can be sent elsewhere, whatever it is.
+func (x *Call) Sent() int64 { return x.conn.out.sent.Load() }
+
+// Answered says whether any of an answer has come. As long as nothing has, an
+// idempotent request can be sent again (RFC 9110 §9.2.2), if its body still can.
+func (x *Call) Answered() bool { return x.answered.Load() }
+
+// WriteHead implements message.Call. Where a body follows, the head is kept to
+// leave with the first of it, or with a flush; but one that asks for 100 (Continue)
+// leaves at once. It returns ErrHead for a head that would be misread,
+// before anything of it is sent.
+func (x *Call) WriteHead(r *message.Request, end bool) error {
+	if !checkRequest(r) || end && r.Length > 0 {
+		return ErrHead
+	}
+	x.toHead = string(r.Method) == http.MethodHead
+	x.protocol = r.Protocol
+	o := &x.conn.out
+	o.bytes(r.Method)
+	o.string(" ")
+	o.bytes(r.Path)
+	o.string(" HTTP/1.1\r\nHost: ")
+	o.bytes(r.Authority)
+	o.string("\r\n")
+	o.fields(r.Fields)
+	x.writeOptions(r)
+	x.writeFraming(r, end)
+	o.string("\r\n")
+	switch {
+	case end:
+		return x.End(nil)
+	case r.Expects:
+		return o.flush()
+	}
+	return o.err
+}
+
+// checkRequest says whether a head's parts can be told apart once it is written.
+func checkRequest(r *message.Request) bool {
+	return len(r.Method) > 0 && all(r.Method, isToken) && string(r.Method) != http.MethodConnect &&
+		len(r.Path) > 0 && (r.Path[0] == '/' || string(r.Path) == "*") && checkPath(r.Path) == nil &&
+		(len(r.Authority) == 0 || validHost(r.Authority)) &&
+		(len(r.Protocol) == 0 || all(r.Protocol, isToken)) &&
+		checkFields(r.Fields)
+}
+
+func (x *Call) writeOptions(r *message.Request) {
+	o := &x.conn.out
+	switch {
+	case len(r.Protocol) > 0:
+		o.string("Connection: Upgrade\r\nUpgrade: ")
+		o.bytes(r.Protocol)
+		o.string("\r\n")
+	case r.Trailers:
+		o.string("Connection: TE\r\nTE: trailers\r\n")
+	}
+}
+
+func (x *Call) writeFraming(r *message.Request, end bool) {
+	o := &x.conn.out
+	switch {
+	case r.Length == message.Unknown && !end:
+		o.kind = inChunks
+		o.string("Transfer-Encoding: chunked\r\n")
+	case r.Length > 0 || mayHaveBody(r.Method):
+		o.kind, o.left = counted, max(r.Length, 0)
+		o.string("Content-Length: ")
+		o.number(o.left, 10)
+		o.string("\r\n")
+	}
+	if r.Expects && !end {
+		o.string("Expect: 100-continue\r\n")
+	}
+}
+
+// mayHaveBody says whether a request without a body says so (RFC 9110 §8.6).
+func mayHaveBody(method []byte) bool {
+	switch string(method) {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		return true
+	}
+	return false
+}
+
+// WriteBody implements message.Sender.
+func (x *Call) WriteBody(p []byte, flush bool) error {
+	return x.conn.out.body(p, flush)
+}
+
+// End implements message.Sender. Of a tunnel it closes the one half.
+func (x *Call) End(trailers []message.Field) error {
+	o := &x.conn.out
+	if err := o.end(trailers); err != nil {
+		return err
+	}
+	if o.kind == raw {
+		return closeWrite(x.conn.conn)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.sentAll.Store(true)
+	if x.awaiting {
+		return x.conn.in.within(x.conn.cfg.Response)
+	}
+	return nil
+}
+
+// ReadHead implements message.Call. An error is *Broken where the backend did
+// not keep to the protocol, and otherwise the network's.
+func (x *Call) ReadHead() (*message.Response, error) {
+	if x.read {
+		return nil, ErrHead
+	}
+	if err := x.await(true); err != nil {
+		return nil, err
+	}
+	err := x.readHead()
+	if x.await(false); err != nil {
+		return nil, err
+	}
+	return &x.response, nil
+}
+
+// await bounds the wait for a head, unless the request is still being sent:
+// End does it then.
+func (x *Call) await(begin bool) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.awaiting = begin
+	switch {
+	case !begin:
+		return nil
+	case x.sentAll.Load():
+		return x.conn.in.within(x.conn.cfg.Response)
+	}
+	return x.conn.in.within(0)
+}
+
+func (x *Call) readHead() error {
+	in, h := &x.conn.in, &x.conn.head
+	in.release()
+	if in.buf == nil {
+		in.makeRoom()
+	}
+	h.begin(in)
+	for {
+		more, err := h.parse(in)
+		if err == nil && !more {
+			err = x.takeHead()
+		}
+		if err != nil {
+			return (*Broken)(err)
+		}
+		if !more {
+			return nil
+		}
+		buf := in.buf
+		if err := in.more(); err != nil {
+			return brokenOff(0, err)
+		}
+		x.answered.Store(true)
+		if in.buf != buf {
+			h.begin(in)
+		}
+	}
+}
+
+func (x *Call) takeHead() *Error {
+	c := x.conn
+	kind, err := c.head.finish(&c.in, &x.response, x.toHead, x.protocol)
+	if err != nil {
+		return err
+	}
+	c.in.r = c.head.pos
+	c.in.pin()
+	r := &x.response
+	if r.Status < 200 && r.Status != http.StatusSwitchingProtocols {
+		if x.interim++; x.interim > maxInterim {
+			return errManyHeads
+		}
+		return nil
+	}
+	x.read = true
+	limit := c.cfg.Read
+	if r.Status == http.StatusSwitchingProtocols {
+		limit = 0
+		c.out.kind = raw
+	}
+	x.body.begin(&c.in, kind, r.Length, limit, c.cfg.MaxHead, c.cfg.MaxFields)
+	x.persists.Store(kind != raw && c.head.persists())
+	return nil
+}
+
+// Body implements message.Call. It is empty until the last head has been read.
+func (x *Call) Body() message.Body { return &x.body }
+
+// Close implements message.Call. The memory of the call stays its own until
+// ClientConn.Release.
+func (x *Call) Close() {
+	if !x.over() {
+		x.conn.Close()
+	}
+}
+
+// over says whether the call left nothing behind on its connection.
+func (x *Call) over() bool {
+	return x.sentAll.Load() && x.persists.Load() && x.body.whole.Load()
+}

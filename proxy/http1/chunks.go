@@ -1,0 +1,120 @@
+package http1
+
+// maxExtensions bounds the octets of all the chunk extensions of a body.
+// Nobody uses them but to have others do work.
+const maxExtensions = 4 << 10
+
+// maxDigits are more digits than a chunk's size needs, and few enough not to overflow.
+const maxDigits = 15
+
+// chunks takes the chunked coding from a body (RFC 9112 §7.1), in whichever
+// pieces it comes.
+type chunks struct {
+	state      chunkState
+	left       int64 // of the chunk under way
+	digits     int
+	extensions int
+}
+
+type chunkState uint8
+
+const (
+	beforeSize chunkState = iota
+	inSize
+	inExtension
+	afterSize // the line's LF is next
+	inData
+	afterData // its CR is next
+	afterCR
+	ended // trailers follow
+)
+
+// decode decodes p in place: its first n octets are data then, and used have
+// been taken of it; the rest is as it was. It stops behind the last chunk.
+func (d *chunks) decode(p []byte) (n, used int, err *Error) {
+	for used < len(p) && d.state != ended {
+		if d.state == inData {
+			size := int(min(d.left, int64(len(p)-used)))
+			copy(p[n:], p[used:used+size])
+			n += size
+			used += size
+			if d.left -= int64(size); d.left == 0 {
+				d.state = afterData
+			}
+			continue
+		}
+		if err := d.step(p[used]); err != nil {
+			return n, used, err
+		}
+		used++
+	}
+	return n, used, nil
+}
+
+// step takes an octet that is not data. White space behind a size is refused:
+// one parser's end of a chunk would be the other's bad size.
+func (d *chunks) step(c byte) *Error {
+	switch d.state {
+	case beforeSize, inSize:
+		return d.size(c)
+	case inExtension:
+		return d.extension(c)
+	case afterSize:
+		if c != '\n' {
+			return errChunkEnd
+		}
+		d.digits = 0
+		if d.state = inData; d.left == 0 {
+			d.state = ended
+		}
+	case afterData:
+		if c != '\r' {
+			return errChunkEnd
+		}
+		d.state = afterCR
+	case afterCR:
+		if c != '\n' {
+			return errChunkEnd
+		}
+		d.state = beforeSize
+	}
+	return nil
+}
+
+func (d *chunks) size(c byte) *Error {
+	switch {
+	case classes[c]&isHex != 0:
+		if d.digits++; d.digits > maxDigits {
+			return errChunkSize
+		}
+		d.left = d.left<<4 | int64(hexValue(c))
+		d.state = inSize
+	case d.state == beforeSize:
+		return errChunkSize
+	case c == '\r':
+		d.state = afterSize
+	case c == ';':
+		d.state = inExtension
+	default:
+		return errChunkSize
+	}
+	return nil
+}
+
+func (d *chunks) extension(c byte) *Error {
+	if c == '\r' {
+		d.state = afterSize
+		return nil
+	}
+	if d.extensions++; d.extensions > maxExtensions || classes[c]&isText == 0 {
+		return errExtension
+	}
+	return nil
+}
+
+func hexValue(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c&^0x20 - 'A' + 10
+}

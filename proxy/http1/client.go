@@ -1,0 +1,66 @@
+package http1
+
+import (
+	"net"
+	"sync/atomic"
+
+	"sallyport/proxy/message"
+)
+
+// ClientConn is a connection to a backend. One call after the other may use it,
+// each by one goroutine that owns it then; see Call.
+type ClientConn struct {
+	cfg    *ClientConfig
+	conn   net.Conn
+	in     input
+	out    output
+	head   responseHead
+	call   Call
+	silent *silent
+	closed atomic.Bool
+}
+
+// NewClientConn takes conn over. cfg must have its defaults.
+func NewClientConn(conn net.Conn, cfg *ClientConfig) *ClientConn {
+	c := &ClientConn{cfg: cfg, conn: conn, silent: newSilent(conn)}
+	c.in.conn = conn
+	c.out.conn, c.out.limit = conn, cfg.Write
+	c.head.cfg = cfg
+	c.call.conn = c
+	c.call.body.answer = true
+	return c
+}
+
+// Alive says whether an unused connection can be tried: its backend has
+// neither closed it nor said anything unasked. It costs a system call; and a
+// backend may still close it the moment after.
+func (c *ClientConn) Alive() bool { return !c.closed.Load() && c.silent.now() }
+
+// Call begins a call. The last one must have been released.
+func (c *ClientConn) Call() *Call {
+	c.call.begin()
+	return &c.call
+}
+
+// Close closes the connection. Any goroutine may call it, more than once.
+func (c *ClientConn) Close() {
+	if c.closed.CompareAndSwap(false, true) {
+		c.conn.Close()
+	}
+}
+
+// Release ends the use of the last call and says whether the connection can
+// serve another one; it is closed if not. Only the goroutine that owns the
+// connection may call it, when nobody uses the call or what it got of it any more.
+func (c *ClientConn) Release() (reusable bool) {
+	x := &c.call
+	reusable = x.over() && len(c.in.unread()) == 0 && !c.closed.Load()
+	if !reusable {
+		c.Close()
+	}
+	c.in.r = c.in.w
+	c.in.release()
+	c.out.drop()
+	x.response = message.Response{}
+	return reusable
+}

@@ -1,0 +1,53 @@
+package http1
+
+import (
+	"cmp"
+	"time"
+)
+
+// Config is how a client's connection is treated. What is zero gets the default
+// named beside it.
+type Config struct {
+	MaxHead     int  // 64 KiB, and of a body's trailers
+	MaxFields   int  // 100 field lines, and as many trailers
+	MaxTarget   int  // 8 KiB
+	Underscores bool // let field names with underscores through; some backends take them for dashes
+
+	Header time.Duration // 10s, a head as a whole
+	Read   time.Duration // 30s without progress of a body
+	Write  time.Duration // 30s without progress of an answer
+	Idle   time.Duration // 75s between requests
+}
+
+// WithDefaults returns c with its zero values filled.
+func (c Config) WithDefaults() *Config {
+	c.MaxHead = cmp.Or(c.MaxHead, 64<<10)
+	c.MaxFields = cmp.Or(c.MaxFields, 100)
+	c.MaxTarget = cmp.Or(c.MaxTarget, 8<<10)
+	c.Header = cmp.Or(c.Header, 10*time.Second)
+	c.Read = cmp.Or(c.Read, 30*time.Second)
+	c.Write = cmp.Or(c.Write, 30*time.Second)
+	c.Idle = cmp.Or(c.Idle, 75*time.Second)
+	return &c
+}
+
+// ClientConfig is how a backend's connection is treated. What is zero gets the
+// default named beside it.
+type ClientConfig struct {
+	MaxHead   int // 256 KiB, and of a body's trailers
+	MaxFields int // 200 field lines, and as many trailers
+
+	Response time.Duration // 60s from the request's last byte to the answer's head, and between heads
+	Read     time.Duration // 1h without progress of an answer's body
+	Write    time.Duration // 30s without progress of the request
+}
+
+// WithDefaults returns c with its zero values filled.
+func (c ClientConfig) WithDefaults() *ClientConfig {
+	c.MaxHead = cmp.Or(c.MaxHead, 256<<10)
+	c.MaxFields = cmp.Or(c.MaxFields, 200)
+	c.Response = cmp.Or(c.Response, time.Minute)
+	c.Read = cmp.Or(c.Read, time.Hour)
+	c.Write = cmp.Or(c.Write, 30*time.Second)
+	return &c
+}

@@ -1,0 +1,29 @@
+package http1
+
+import "bytes"
+
+// lines cuts the unread part of an input into lines, as they come.
+type lines struct {
+	pos  int // where the next line begins
+	scan int // its end was looked for up to here
+}
+
+func (l *lines) from(in *input) { l.pos, l.scan = in.r, in.r }
+
+// next returns the next line without its CRLF. more is true while it has not
+// come as a whole.
+func (l *lines) next(in *input) (line []byte, more bool, err *Error) {
+	b := in.buf.b[:in.w]
+	i := bytes.IndexByte(b[l.scan:], '\n')
+	if i < 0 {
+		l.scan = len(b)
+		return nil, true, nil
+	}
+	end := l.scan + i
+	if end == l.pos || b[end-1] != '\r' {
+		return nil, false, errBareLF
+	}
+	line = b[l.pos : end-1]
+	l.pos, l.scan = end+1, end+1
+	return line, false, nil
+}

@@ -1,0 +1,230 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sallyport/proxy/message"
+)
+
+// ServerConn is a client's connection. It is for one goroutine, but for the
+// methods that say otherwise. That goroutine loops over Next, answers what it
+// gets, and calls Close in the end.
+type ServerConn struct {
+	cfg      *Config
+	conn     net.Conn
+	in       input
+	out      output
+	head     requestHead
+	exchange Exchange
+	served   bool // a request has come before
+	closing  bool // nothing more is read
+	broken   atomic.Bool
+
+	mu       sync.Mutex
+	idle     bool // waits for a request's first byte
+	draining bool
+
+	first [1]byte
+}
+
+// NewServerConn takes conn over. cfg must have its defaults.
+func NewServerConn(conn net.Conn, cfg *Config) *ServerConn {
+	c := &ServerConn{cfg: cfg, conn: conn}
+	c.in.conn = conn
+	c.out.conn, c.out.limit = conn, cfg.Write
+	c.head.cfg = cfg
+	c.exchange.conn = c
+	c.exchange.body.x = &c.exchange
+	return c
+}
+
+// Next ends the last exchange and waits for the next one, which is valid until
+// Next or Close is called again: no other goroutine may use it then but for
+// Reset. While it waits, the connection holds no buffer.
+//
+// The errors: io.EOF when the connection has ended well, also by Drain or
+// because the last exchange was to be its last one. *Error for a request that
+// must be refused, with Refuse. ErrIdle, and ErrUnanswered where the last exchange
+// was not answered to its end. Any other is the network's. None but *Error has
+// anybody left to answer, and the connection is closed already.
+func (c *ServerConn) Next() (*Exchange, error) {
+	x, err := c.next()
+	if err != nil {
+		var refused *Error
+		if !errors.As(err, &refused) {
+			c.Close()
+		}
+		return nil, err
+	}
+	return x, nil
+}
+
+func (c *ServerConn) next() (*Exchange, error) {
+	if err := c.exchange.finish(); err != nil {
+		return nil, err
+	}
+	if len(c.in.unread()) == 0 {
+		if err := c.await(); err != nil {
+			return nil, err
+		}
+	}
+	c.served = true
+	if err := c.readHead(); err != nil {
+		c.closing = true
+		return nil, err
+	}
+	return &c.exchange, nil
+}
+
+// await waits for a request's first byte. A busy connection waits under the
+// same deadline as for the rest of a head, so that it has to be set but every
+// now and then; that it passes is an end only when it is the idle timeout's too.
+func (c *ServerConn) await() error {
+	limit := c.cfg.Idle
+	if !c.served {
+		limit = c.cfg.Header
+	}
+	began := time.Since(epoch)
+	wait := min(limit, c.cfg.Header)
+	for {
+		if err := c.in.within(wait); err != nil {
+			return err
+		}
+		n, err := c.awaitByte()
+		if n > 0 {
+			c.in.makeRoom()
+			c.in.put(c.first[:])
+			return nil
+		}
+		if c.isDraining() {
+			return io.EOF
+		}
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if wait = limit - (time.Since(epoch) - began); wait < limit/8 {
+			return ErrIdle
+		}
+	}
+}
+
+// awaitByte marks the connection as idle while it reads. Drain wakes it by the
+// deadline, under the lock, so that it never wakes one that has begun to read a head.
+func (c *ServerConn) awaitByte() (int, error) {
+	c.mu.Lock()
+	if c.draining {
+		c.mu.Unlock()
+		return 0, nil
+	}
+	c.idle = true
+	c.mu.Unlock()
+	n, err := c.conn.Read(c.first[:])
+	c.mu.Lock()
+	c.idle = false
+	c.mu.Unlock()
+	if n > 0 && c.isDraining() {
+		c.in.by.forget() // it may be the past
+	}
+	return n, err
+}
+
+func (c *ServerConn) isDraining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.draining
+}
+
+// Drain has the connection end with the exchange that is under way, or now if
+// there is none. Any goroutine may call it.
+func (c *ServerConn) Drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	if c.idle {
+		c.conn.SetReadDeadline(past)
+	}
+}
+
+// readHead reads the rest of a head and begins the exchange.
+func (c *ServerConn) readHead() error {
+	if err := c.in.within(c.cfg.Header); err != nil {
+		return err
+	}
+	c.head.begin(&c.in)
+	for {
+		more, err := c.head.parse(&c.in)
+		if err != nil {
+			return err
+		}
+		if !more {
+			return c.begin()
+		}
+		buf := c.in.buf
+		if err := c.in.more(); err != nil {
+			return headError(err)
+		}
+		if c.in.buf != buf {
+			c.head.begin(&c.in)
+		}
+	}
+}
+
+// headError is the error of a head that did not come as a whole.
+func headError(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlow
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (c *ServerConn) begin() error {
+	x := &c.exchange
+	if err := c.head.finish(&c.in, &x.request); err != nil {
+		return err
+	}
+	c.in.r = c.head.pos
+	c.in.pin()
+	x.begin()
+	return nil
+}
+
+// Close closes the connection and gives its memory back. What is under way is
+// reset.
+func (c *ServerConn) Close() {
+	if c.exchange.open && !c.exchange.ended {
+		c.exchange.Reset()
+	}
+	c.exchange.open = false
+	c.conn.Close()
+	c.in.pinned = false
+	c.in.r = c.in.w
+	c.in.release()
+	c.out.drop()
+}
+
+// Gone says whether the client has gone away, without reading from it. It
+// costs a system call: who waits for a backend asks once in a while. Any goroutine may.
+func (c *ServerConn) Gone() bool { return gone(c.conn) }
+
+// bodyKind is how a request's body is framed.
+func bodyKind(r *message.Request) kind {
+	switch r.Length {
+	case 0:
+		return none
+	case message.Unknown:
+		return inChunks
+	}
+	return counted
+}
