@@ -44,7 +44,9 @@ func (s *script) SetWriteDeadline(time.Time) error { return nil }
 
 // relay is what package proxy does with an exchange at its least: the request
 // goes to the backend, the answer to the client. Errors say whose they are.
-func relay(x *Exchange, b *ClientConn) (err error) {
+func relay(x *Exchange, b *ClientConn) error { return relayWith(x, b, make([]byte, 32<<10)) }
+
+func relayWith(x *Exchange, b *ClientConn, buf []byte) error {
 	call := b.Call()
 	defer call.Close()
 	r := x.Request()
@@ -53,7 +55,7 @@ func relay(x *Exchange, b *ClientConn) (err error) {
 		return backendError{err}
 	}
 	if !end {
-		if err := pump(x.Body(), call, true); err != nil {
+		if err := pump(x.Body(), call, true, buf); err != nil {
 			return err
 		}
 	}
@@ -74,7 +76,7 @@ func relay(x *Exchange, b *ClientConn) (err error) {
 		case end:
 			return nil
 		}
-		return pump(call.Body(), x, false)
+		return pump(call.Body(), x, false, buf)
 	}
 }
 
@@ -94,8 +96,7 @@ func side(err error, client bool) error {
 }
 
 // pump sends a body on. fromClient says whose the errors of its reading are.
-func pump(from message.Body, to message.Sender, fromClient bool) error {
-	buf := make([]byte, 32<<10)
+func pump(from message.Body, to message.Sender, fromClient bool, buf []byte) error {
 	for {
 		n, err := from.Read(buf)
 		switch {
@@ -117,8 +118,8 @@ func pump(from message.Body, to message.Sender, fromClient bool) error {
 func tunnel(x *Exchange, call *Call) error {
 	var both sync.WaitGroup
 	var up, down error
-	both.Go(func() { up = pump(x.Body(), call, true) })
-	both.Go(func() { down = pump(call.Body(), x, false) })
+	both.Go(func() { up = pump(x.Body(), call, true, make([]byte, 32<<10)) })
+	both.Go(func() { down = pump(call.Body(), x, false, make([]byte, 32<<10)) })
 	both.Wait()
 	return errors.Join(up, down)
 }
