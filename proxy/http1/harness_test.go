@@ -59,6 +59,31 @@ func relayWith(x *Exchange, b *ClientConn, buf []byte) error {
 			return err
 		}
 	}
+	return relayAnswer(x, call, buf)
+}
+
+// relayBoth does so for a backend that may answer while it is still sent to.
+func relayBoth(x *Exchange, b *ClientConn) error {
+	call := b.Call()
+	defer call.Close()
+	r := x.Request()
+	if r.Length == 0 {
+		return relayWith(x, b, make([]byte, 32<<10))
+	}
+	if err := call.WriteHead(r, false); err != nil {
+		return backendError{err}
+	}
+	var upload sync.WaitGroup
+	defer upload.Wait()
+	upload.Go(func() {
+		if pump(x.Body(), call, true, make([]byte, 32<<10)) != nil {
+			call.Close()
+		}
+	})
+	return relayAnswer(x, call, make([]byte, 32<<10))
+}
+
+func relayAnswer(x *Exchange, call *Call, buf []byte) error {
 	for {
 		head, err := call.ReadHead()
 		if err != nil {

@@ -1,0 +1,306 @@
+package http1
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/textproto"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sallyport/proxy/message"
+)
+
+// view is what a parser makes of a message, and of what follows it.
+type view struct {
+	Method, Target, Host string
+	Status               int
+	Fields, Trailers     http.Header
+	Body, Rest           string
+}
+
+// known are the fields that differ by intent: what a codec takes out, and what
+// net/http adds ("Cache-Control" for a "Pragma", RFC 9111 §5.4 has given that up).
+func (v *view) known(named []string) {
+	for id := message.Connection; id.Name() != ""; id++ {
+		if isHop(id) {
+			v.Fields.Del(id.Name())
+		}
+		if id == message.XRequestID {
+			break
+		}
+	}
+	for _, name := range named {
+		v.Fields.Del(name)
+	}
+	if v.Fields["Pragma"] != nil {
+		v.Fields.Del("Cache-Control")
+	}
+}
+
+func isHop(id message.FieldID) bool {
+	return framing(id) || id == message.KeepAlive || id == message.ProxyConnection || id == message.ProxyAuthenticate ||
+		id == message.ProxyAuthorization || id == message.HTTP2Settings
+}
+
+func headerOf(list []message.Field) http.Header {
+	h := http.Header{}
+	for _, f := range list {
+		key := textproto.CanonicalMIMEHeaderKey(string(f.Name))
+		h[key] = append(h[key], string(f.Value))
+	}
+	return h
+}
+
+// options are the fields that Connection names.
+func options(h http.Header) (named []string) {
+	for _, list := range h["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			named = append(named, textproto.TrimString(name))
+		}
+	}
+	return named
+}
+
+// ourRequest is how this package reads a request.
+func ourRequest(raw []byte, piece int) (v view, err error) {
+	s := &script{in: bytes.Clone(raw), piece: piece}
+	conn := NewServerConn(s, Config{}.WithDefaults())
+	defer conn.Close()
+	x, err := conn.Next()
+	if err != nil {
+		return v, err
+	}
+	r := x.Request()
+	v = view{Method: string(r.Method), Target: string(r.Path), Host: string(r.Authority), Fields: headerOf(r.Fields)}
+	body, err := io.ReadAll(x.Body())
+	v.Body, v.Trailers = string(body), headerOf(x.Body().Trailers())
+	v.Rest = string(conn.in.unread()) + string(s.in)
+	return v, err
+}
+
+// theirRequest is how net/http does.
+func theirRequest(raw []byte) (v view, err error) {
+	b := bufio.NewReaderSize(bytes.NewReader(raw), 1<<20)
+	r, err := http.ReadRequest(b)
+	if err != nil {
+		return v, err
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return v, err
+	}
+	rest, _ := io.ReadAll(b)
+	v = view{Method: r.Method, Target: r.RequestURI, Host: r.Host, Fields: r.Header, Trailers: r.Trailer, Body: string(body), Rest: string(rest)}
+	v.known(options(r.Header))
+	return v, nil
+}
+
+// originForm is the target that an absolute one means.
+func originForm(method, target string) string {
+	_, rest, ok := strings.Cut(target, "://")
+	if target[0] == '/' || target == "*" || !ok {
+		return target
+	}
+	at := strings.IndexAny(rest, "/?")
+	switch {
+	case at < 0 && method == "OPTIONS":
+		return "*"
+	case at < 0:
+		return "/"
+	case rest[at] == '?':
+		return "/" + rest[at:]
+	}
+	return rest[at:]
+}
+
+// compare reports where two views differ. Nil and empty headers are the same.
+func compare(ours, theirs view) string {
+	if strings.EqualFold(ours.Host, theirs.Host) {
+		ours.Host = theirs.Host
+	}
+	for _, h := range []*http.Header{&ours.Fields, &ours.Trailers, &theirs.Fields, &theirs.Trailers} {
+		if len(*h) == 0 {
+			*h = nil
+		}
+	}
+	return cmp.Diff(theirs, ours)
+}
+
+// Whatever we accept, net/http reads in the same way: method, target, host,
+// fields, body, and where the next request begins. So it does what we write to a
+// backend. It refuses some of what we take: a Trailer field that names what frames,
+// a line break before a request.
+func FuzzRequest(f *testing.F) {
+	for _, c := range requests {
+		if len(c.raw) < 2<<10 {
+			f.Add([]byte(c.raw), byte(0))
+		}
+	}
+	f.Add([]byte(browser+upload), byte(5))
+	f.Fuzz(func(t *testing.T, raw []byte, piece byte) {
+		ours, err := ourRequest(raw, int(piece))
+		whole, errWhole := ourRequest(raw, 0)
+		if (err == nil) != (errWhole == nil) || err == nil && cmp.Diff(whole, ours) != "" {
+			t.Fatalf("in pieces of %d: %v, %v\n%s", piece, err, errWhole, cmp.Diff(whole, ours))
+		}
+		if err != nil || ours.Fields["Trailer"] != nil {
+			return
+		}
+		theirs, err := theirRequest(bytes.TrimPrefix(raw, []byte("\r\n")))
+		if err != nil {
+			t.Fatalf("net/http refuses it: %v", err)
+		}
+		if ours.Method == "CONNECT" {
+			return
+		}
+		theirs.Target = originForm(theirs.Method, theirs.Target)
+		if diff := compare(ours, theirs); diff != "" {
+			t.Fatalf("net/http reads otherwise:\n%s", diff)
+		}
+		got := serveScript(t, string(raw), int(piece), answerOK, Config{})
+		if len(got.backend) == 0 || strings.Contains(got.backend[0], "…broken") {
+			t.Fatalf("not sent on: %v", got.err)
+		}
+		written, err := theirRequest([]byte(got.backend[0]))
+		if err != nil {
+			t.Fatalf("net/http refuses what the backend gets: %v\n%q", err, got.backend[0])
+		}
+		ours.Rest = ""
+		if diff := compare(ours, written); diff != "" {
+			t.Fatalf("the backend gets something else:\n%s", diff)
+		}
+	})
+}
+
+// ourAnswer is how this package reads an answer, past the interim ones.
+func ourAnswer(raw []byte, head bool, piece int) (v view, err error) {
+	s := &script{in: bytes.Clone(raw), piece: piece}
+	conn := NewClientConn(s, ClientConfig{}.WithDefaults())
+	call := conn.Call()
+	r := message.Request{Method: []byte("GET"), Path: []byte("/")}
+	if head {
+		r.Method = []byte("HEAD")
+	}
+	if err := call.WriteHead(&r, true); err != nil {
+		return v, err
+	}
+	for v.Status < 200 {
+		res, err := call.ReadHead()
+		if err != nil {
+			return v, err
+		}
+		v = view{Status: res.Status, Fields: headerOf(res.Fields)}
+	}
+	body, err := io.ReadAll(call.Body())
+	v.Body, v.Trailers = string(body), headerOf(call.Body().Trailers())
+	v.Rest = string(conn.in.unread()) + string(s.in)
+	return v, err
+}
+
+// theirAnswer is how net/http does.
+func theirAnswer(raw []byte, head bool) (v view, err error) {
+	b := bufio.NewReaderSize(bytes.NewReader(raw), 1<<20)
+	request := &http.Request{Method: "GET"}
+	if head {
+		request.Method = "HEAD"
+	}
+	for v.Status < 200 {
+		r, err := http.ReadResponse(b, request)
+		if err != nil {
+			return v, err
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return v, err
+		}
+		v = view{Status: r.StatusCode, Fields: r.Header, Trailers: r.Trailer, Body: string(body)}
+		v.known(options(r.Header))
+	}
+	rest, _ := io.ReadAll(b)
+	v.Rest = string(rest)
+	return v, nil
+}
+
+// Whatever we accept of a backend, net/http reads in the same way.
+func FuzzResponse(f *testing.F) {
+	for _, c := range answers {
+		if len(c.raw) < 2<<10 {
+			f.Add([]byte(c.raw), strings.HasPrefix(c.request, "HEAD"), byte(0))
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, head bool, piece byte) {
+		ours, err := ourAnswer(raw, head, int(piece))
+		whole, errWhole := ourAnswer(raw, head, 0)
+		if (err == nil) != (errWhole == nil) || err == nil && cmp.Diff(whole, ours) != "" {
+			t.Fatalf("in pieces of %d: %v, %v\n%s", piece, err, errWhole, cmp.Diff(whole, ours))
+		}
+		if err != nil || ours.Fields["Trailer"] != nil {
+			return
+		}
+		theirs, err := theirAnswer(raw, head)
+		if err != nil {
+			t.Fatalf("net/http refuses it: %v", err)
+		}
+		if diff := compare(ours, theirs); diff != "" {
+			t.Fatalf("net/http reads otherwise:\n%s", diff)
+		}
+	})
+}
+
+// decodeAll decodes a body that comes in pieces of so many bytes, up to its
+// last chunk.
+func decodeAll(raw []byte, piece int) (data, rest []byte, err error) {
+	raw = bytes.Clone(raw)
+	if piece == 0 {
+		piece = len(raw)
+	}
+	var d chunks
+	for d.state != ended {
+		if len(raw) == 0 {
+			return data, nil, io.ErrUnexpectedEOF
+		}
+		p := raw[:min(piece, len(raw))]
+		n, used, bad := d.decode(p)
+		if bad != nil {
+			return data, nil, bad
+		}
+		data = append(data, p[:n]...)
+		raw = raw[used:]
+	}
+	return data, raw, nil
+}
+
+// Whatever we accept as chunked, in whichever pieces it comes, net/http
+// decodes to the same.
+func FuzzChunked(f *testing.F) {
+	for _, c := range requests {
+		if _, body, ok := strings.Cut(c.raw, "chunked\r\n\r\n"); ok && len(body) < 2<<10 {
+			f.Add([]byte(body), byte(1))
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, piece byte) {
+		data, rest, err := decodeAll(raw, int(piece))
+		whole, wholeRest, errWhole := decodeAll(raw, 0)
+		if !errors.Is(err, errWhole) || !bytes.Equal(data, whole) && err == nil || !bytes.Equal(rest, wholeRest) {
+			t.Fatalf("in pieces of %d: %q %q %v, as a whole: %q %q %v", piece, data, rest, err, whole, wholeRest, errWhole)
+		}
+		if err != nil {
+			return
+		}
+		b := bufio.NewReaderSize(bytes.NewReader(raw), 1<<20)
+		theirs, err := io.ReadAll(httputil.NewChunkedReader(b))
+		if err != nil {
+			t.Fatalf("net/http refuses it: %v", err)
+		}
+		theirRest, _ := io.ReadAll(b)
+		if !bytes.Equal(data, theirs) || !bytes.Equal(rest, theirRest) {
+			t.Fatalf("%q %q, net/http: %q %q", data, rest, theirs, theirRest)
+		}
+	})
+}
