@@ -12,7 +12,9 @@ import (
 const maxInterim = 16
 
 // Call is a request on a ClientConn and the way to its answer. It implements
-// message.Call. One goroutine may write while another one reads.
+// message.Call. One goroutine may write while another one reads. That writing
+// failed does not mean that there is no answer: a backend may have given one
+// and closed before it had read everything.
 type Call struct {
 	conn     *ClientConn
 	response message.Response
@@ -132,11 +134,11 @@ func (x *Call) WriteBody(p []byte, flush bool) error {
 
 // End implements message.Sender. Of a tunnel it closes the one half.
 func (x *Call) End(trailers []message.Field) error {
-	o := &x.conn.out
-	if err := o.end(trailers); err != nil {
+	tunnel := x.conn.out.kind == raw
+	if err := x.conn.out.end(trailers); err != nil {
 		return err
 	}
-	if o.kind == raw {
+	if tunnel {
 		return closeWrite(x.conn.conn)
 	}
 	x.mu.Lock()

@@ -225,6 +225,31 @@ func TestCall_ReadsAnAnswerWhileItSends(t *testing.T) {
 	}
 }
 
+func TestCall_HeadAndBodyAreOneWrite(t *testing.T) {
+	here, there := pair(t)
+	socket := &counting{Conn: here}
+	call := NewClientConn(socket, ClientConfig{}.WithDefaults()).Call()
+	for _, err := range []error{
+		call.WriteHead(&message.Request{Method: []byte("POST"), Path: []byte("/"), Authority: []byte("a"), Length: message.Unknown}, false),
+		call.WriteBody([]byte("hello"), false),
+		call.WriteBody([]byte("world"), false),
+		call.End(nil),
+		call.End(nil), // once more says nothing more
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := socket.writes.Load(); n != 1 {
+		t.Errorf("%d writes", n)
+	}
+	here.CloseWrite()
+	want := dos("POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked\n\n5\nhello\n5\nworld\n0\n\n")
+	if got, err := io.ReadAll(there); err != nil || string(got) != want {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestCall_RefusesToWriteWhatWouldBeMisread(t *testing.T) {
 	for name, edit := range map[string]func(r *message.Request){
 		"method of two words":    func(r *message.Request) { r.Method = []byte("GET /x") },

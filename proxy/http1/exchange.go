@@ -195,14 +195,14 @@ func (x *Exchange) End(trailers []message.Field) error {
 	if !x.final {
 		return ErrHead
 	}
-	if x.tunnel {
-		if err := x.conn.out.flush(); err != nil {
-			return err
-		}
-		x.ended = true
-		return closeWrite(x.conn.conn)
+	if !x.tunnel {
+		return x.end(trailers)
 	}
-	return x.end(trailers)
+	if err := x.conn.out.end(nil); err != nil {
+		return err
+	}
+	x.ended = true
+	return closeWrite(x.conn.conn)
 }
 
 func (x *Exchange) end(trailers []message.Field) error {
@@ -264,6 +264,9 @@ const (
 
 func (x *Exchange) drain() bool {
 	b := &x.body.body
+	if b.stopped.Load() {
+		b.in.by.forget() // stop has set it
+	}
 	if b.whole.Load() {
 		return true
 	}
@@ -272,7 +275,6 @@ func (x *Exchange) drain() bool {
 	}
 	b.err = nil
 	b.stopped.Store(false)
-	b.in.by.forget()
 	b.limit = drainTime
 	buf := borrow(outputBuffer)
 	defer giveBack(buf)

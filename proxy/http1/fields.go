@@ -29,8 +29,8 @@ func parseField(line []byte, underscores bool) (f message.Field, err *Error) {
 	return f, nil
 }
 
-// maxOptions bounds the members of Connection: each that names a field is
-// looked for among all of them.
+// maxOptions bounds the members of Connection, empty ones too: all fields are
+// looked for among them.
 const maxOptions = 16
 
 // facts are what a head's fields say about its connection and framing.
@@ -87,13 +87,11 @@ func (h *facts) take(f message.Field) (keep bool, err *Error) {
 
 func (h *facts) takeOptions(list []byte) (names bool, err *Error) {
 	for option := range bytes.SplitSeq(list, comma) {
-		if option = trim(option); len(option) == 0 {
-			continue
-		}
 		if h.options++; h.options > maxOptions {
 			return false, errOptions
 		}
-		switch {
+		switch option = trim(option); {
+		case len(option) == 0:
 		case fold(option, "close"):
 			h.close = true
 		case fold(option, "keep-alive"):

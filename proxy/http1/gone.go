@@ -16,14 +16,14 @@ func gone(c net.Conn) bool {
 	if _, ok := c.(*tls.Conn); ok {
 		events = unix.POLLRDHUP
 	}
-	const any = unix.POLLERR | unix.POLLHUP | unix.POLLNVAL | unix.POLLRDHUP
+	const over = unix.POLLERR | unix.POLLHUP | unix.POLLNVAL | unix.POLLRDHUP
 	fds := [1]unix.PollFd{{Events: events}}
 	return !control(socket(c), func(fd uintptr) {
 		fds[0].Fd = int32(fd)
 		if n, err := unix.Poll(fds[:], 0); n < 0 || err != nil {
 			fds[0].Revents = 0
 		}
-	}) || fds[0].Revents&any != 0
+	}) || fds[0].Revents&over != 0
 }
 
 // control lends f the connection's descriptor. It says false when that is closed,

@@ -139,7 +139,7 @@ func (o *output) chunk(p []byte) {
 }
 
 // end ends the body and sends all that is kept. A body that is too short
-// stays so.
+// stays so, and one that was ended is not ended again.
 func (o *output) end(trailers []message.Field) error {
 	switch {
 	case o.err != nil:
@@ -156,6 +156,7 @@ func (o *output) end(trailers []message.Field) error {
 		o.fields(trailers)
 		o.string("\r\n")
 	}
+	o.kind = none
 	return o.flush()
 }
 

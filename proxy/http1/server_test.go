@@ -160,6 +160,33 @@ func TestServerConn_ReadsOffASmallRestAfterAnEarlyAnswer(t *testing.T) {
 	})
 }
 
+// The answer's end wakes whoever reads the body, by the deadline; the next wait
+// must not be woken by that too.
+func TestServerConn_WaitsOnAfterABodyThatEndsWithItsAnswer(t *testing.T) {
+	overBoth(t, func(t *testing.T, server net.Conn, client halfConn) {
+		ended := serve(t, NewServerConn(server, Config{}.WithDefaults()), func(x *Exchange) {
+			respond(t, x, 200, path(x))
+			// What has come already can still be read.
+			if path(x) == "/rest" {
+				if _, err := x.Body().Read(make([]byte, 5)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		b := bufio.NewReader(client)
+		for range 2 {
+			send(t, client, "POST /rest HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+			if _, got := answer(t, b, "POST"); got != "/rest" {
+				t.Fatalf("%q", got)
+			}
+		}
+		client.CloseWrite()
+		if err := await(t, ended); err != io.EOF {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
 func TestServerConn_EndsAfterAnEarlyAnswerToALongBody(t *testing.T) {
 	overBoth(t, func(t *testing.T, server net.Conn, client halfConn) {
 		reads := make(chan error, 1)

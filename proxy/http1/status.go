@@ -24,7 +24,9 @@ func (c *ServerConn) Refuse(e *Error) {
 	text := http.StatusText(e.Status)
 	o := &c.out
 	o.status(&message.Response{Status: e.Status})
-	o.string("Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nContent-Length: ")
+	o.string("Date: ")
+	o.bytes(message.Now())
+	o.string("\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nContent-Length: ")
 	o.number(int64(len("400 \n")+len(text)), 10)
 	o.string("\r\nConnection: close\r\n\r\n")
 	o.number(int64(e.Status), 10)
