@@ -18,6 +18,14 @@ const (
 	raw           // by the connection's end; a tunnel too
 )
 
+// limits are a body's.
+type limits struct {
+	progress    time.Duration // the longest time without; 0: any
+	head        int           // bytes of trailers
+	fields      int           // trailers
+	underscores bool          // in their names
+}
+
 // body is a message's body on its way in. It reads into its reader's memory
 // where it can.
 type body struct {
@@ -25,9 +33,7 @@ type body struct {
 	kind     kind
 	left     int64 // of a counted one
 	chunks   chunks
-	limit    time.Duration // without progress
-	maxHead  int           // of the trailers
-	max      int           // of their fields
+	limits   limits
 	lines    lines
 	inLines  bool
 	first    int // trailer among the buffer's fields
@@ -43,8 +49,8 @@ type body struct {
 	stopped atomic.Bool
 }
 
-func (b *body) begin(in *input, k kind, length int64, limit time.Duration, maxHead, maxFields int) {
-	b.in, b.kind, b.left, b.limit, b.maxHead, b.max = in, k, length, limit, maxHead, maxFields
+func (b *body) begin(in *input, k kind, length int64, l limits) {
+	b.in, b.kind, b.left, b.limits = in, k, length, l
 	b.chunks = chunks{}
 	b.inLines, b.trailers, b.err = false, nil, nil
 	b.whole.Store(k == none || k == counted && length == 0)
@@ -122,7 +128,7 @@ func (b *body) direct(p []byte) (int, error) {
 // so first and sets the deadline then; here it is the other way round, so that
 // one of both sees the other.
 func (b *body) wait() error {
-	if err := b.in.within(b.limit); err != nil {
+	if err := b.in.within(b.limits.progress); err != nil {
 		return err
 	}
 	if b.stopped.Load() {
@@ -212,16 +218,16 @@ func (b *body) parseTrailers() (more bool, err *Error) {
 		switch {
 		case err != nil:
 			return false, err
-		case more && in.w-in.r > b.maxHead, b.lines.pos-in.r > b.maxHead:
+		case more && in.w-in.r > b.limits.head, b.lines.pos-in.r > b.limits.head:
 			return false, errHeadLong
 		case more:
 			return true, nil
 		case len(line) == 0:
 			return false, nil
-		case len(in.buf.fields)-b.first == b.max:
+		case len(in.buf.fields)-b.first == b.limits.fields:
 			return false, errManyFields
 		}
-		f, err := parseField(line, false)
+		f, err := parseField(line, b.limits.underscores)
 		if err != nil {
 			return false, err
 		}

@@ -38,7 +38,7 @@ func (x *Call) begin() {
 	x.sentAll.Store(false)
 	x.answered.Store(false)
 	x.persists.Store(false)
-	x.body.begin(&x.conn.in, none, 0, 0, 0, 0)
+	x.body.begin(&x.conn.in, none, 0, limits{})
 	x.conn.out.begin()
 }
 
@@ -226,12 +226,12 @@ func (x *Call) takeHead() *Error {
 		return nil
 	}
 	x.read = true
-	limit := c.cfg.Read
+	l := limits{c.cfg.Read, c.cfg.MaxHead, c.cfg.MaxFields, true}
 	if r.Status == http.StatusSwitchingProtocols {
-		limit = 0
+		l.progress = 0
 		c.out.kind = raw
 	}
-	x.body.begin(&c.in, kind, r.Length, limit, c.cfg.MaxHead, c.cfg.MaxFields)
+	x.body.begin(&c.in, kind, r.Length, l)
 	x.persists.Store(kind != raw && c.head.persists())
 	return nil
 }

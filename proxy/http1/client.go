@@ -25,6 +25,8 @@ func NewClientConn(conn net.Conn, cfg *ClientConfig) *ClientConn {
 	c := &ClientConn{cfg: cfg, conn: conn, silent: newSilent(conn)}
 	c.in.conn = conn
 	c.out.conn, c.out.limit = conn, cfg.Write
+	c.in.by.forget()
+	c.out.by.forget()
 	c.head.cfg = cfg
 	c.call.conn = c
 	c.call.body.answer = true

@@ -33,5 +33,5 @@ func (d *deadline) within(limit time.Duration, set func(time.Time) error) error 
 	return set(epoch.Add(d.until))
 }
 
-// forget has the next within set it in any case.
+// forget has the next within set it in any case: it is not known.
 func (d *deadline) forget() { d.until = -1 }

@@ -18,7 +18,7 @@ type Exchange struct {
 	body    requestBody
 	open    bool
 	ended   bool // the answer is whole
-	last    bool // the connection ends with this exchange
+	last    bool // the connection ends with this exchange; its head said so
 	tunnel  bool
 
 	// mu orders the heads that are written: a 100 (Continue) comes from who reads the body.
@@ -31,14 +31,15 @@ type Exchange struct {
 // begin makes it the exchange of the head that was just read.
 func (x *Exchange) begin() {
 	c, r := x.conn, &x.request
-	x.open, x.ended, x.last, x.tunnel = true, false, r.LastOfOne, false
+	x.open, x.ended, x.last, x.tunnel = true, false, false, false
 	x.waits, x.continued, x.final = r.Expects, false, false
 	x.body.asked = !r.Expects
-	x.body.begin(&c.in, bodyKind(r), r.Length, c.cfg.Read, c.cfg.MaxHead, c.cfg.MaxFields)
+	x.body.begin(&c.in, bodyKind(r), r.Length, limits{c.cfg.Read, c.cfg.MaxHead, c.cfg.MaxFields, c.cfg.Underscores})
 	c.out.begin()
 }
 
-// Request implements message.Exchange.
+// Request implements message.Exchange. Its LastOfOne may be set until the
+// answer's head is written, to have the connection end with it.
 func (x *Exchange) Request() *message.Request { return &x.request }
 
 // Body implements message.Exchange. After a 101 it is the tunnel's.
@@ -117,7 +118,7 @@ func (x *Exchange) switchProtocols(r *message.Response) error {
 	o.bytes(x.request.Protocol)
 	o.string("\r\n\r\n")
 	o.kind = raw
-	x.body.begin(&x.conn.in, raw, 0, 0, 0, 0)
+	x.body.begin(&x.conn.in, raw, 0, limits{})
 	return o.flush()
 }
 
@@ -128,7 +129,7 @@ func (x *Exchange) writeFinal(r *message.Response, end bool) error {
 		return ErrHead // a CONNECT that is agreed to would be a tunnel
 	}
 	x.final = true
-	x.last = x.last || kind == raw || x.conn.isDraining() || x.bodyEndsConn()
+	x.last = x.request.LastOfOne || kind == raw || x.conn.isDraining() || x.bodyEndsConn()
 	o.status(r)
 	o.fields(r.Fields)
 	switch {
@@ -275,7 +276,7 @@ func (x *Exchange) drain() bool {
 	}
 	b.err = nil
 	b.stopped.Store(false)
-	b.limit = drainTime
+	b.limits.progress = drainTime
 	buf := borrow(outputBuffer)
 	defer giveBack(buf)
 	until := time.Since(epoch) + drainTime

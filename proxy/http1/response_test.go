@@ -87,6 +87,7 @@ var answers = []struct {
 	{"identity", toGet, ok + "Transfer-Encoding: identity\r\n" + two + crlf + "hi", broke, false},
 	{"chunked", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", true},
 	{"chunked and trailers", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\nX: 1\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\nX: 1\n\n", true},
+	{"trailer with an underscore", toGet, ok + coded + crlf + "0\r\nX_Y: 1\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n0\nX_Y: 1\n\n", true},
 	{"chunked to HTTP/1.0", toOld, ok + coded + crlf + "2\r\nhi\r\n0\r\nX: 1\r\n\r\n", "HTTP/1.1 200 OK\nConnection: close\n\nhi", true},
 	{"until the end", toGet, ok + crlf + "hi", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", false},
 	{"until the end to HTTP/1.0", toOld, ok + crlf + "hi", "HTTP/1.1 200 OK\nConnection: close\n\nhi", false},

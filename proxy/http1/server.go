@@ -38,6 +38,8 @@ func NewServerConn(conn net.Conn, cfg *Config) *ServerConn {
 	c := &ServerConn{cfg: cfg, conn: conn}
 	c.in.conn = conn
 	c.out.conn, c.out.limit = conn, cfg.Write
+	c.in.by.forget()
+	c.out.by.forget()
 	c.head.cfg = cfg
 	c.exchange.conn = c
 	c.exchange.body.x = &c.exchange
