@@ -104,7 +104,14 @@ func (b *body) Trailers() []message.Field { return b.trailers }
 // Ready says whether the next Read does not have to wait: whoever sends the
 // body on may keep what it has for a moment, to send both at once.
 func (b *body) Ready() bool {
-	return b.whole.Load() || b.err != nil || len(b.in.unread()) > 0
+	switch unread := b.in.unread(); {
+	case b.whole.Load() || b.err != nil:
+		return true
+	case b.kind == inChunks:
+		return b.chunks.ready(unread)
+	default:
+		return len(unread) > 0
+	}
 }
 
 // direct gives what is in the buffer or, where that is nothing, reads into p.

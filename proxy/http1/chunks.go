@@ -1,5 +1,7 @@
 package http1
 
+import "bytes"
+
 // maxExtensions bounds the octets of all the chunk extensions of a body.
 // Nobody uses them but to have others do work.
 const maxExtensions = 4 << 10
@@ -50,6 +52,26 @@ func (d *chunks) decode(p []byte) (n, used int, err *Error) {
 	}
 	return n, used, nil
 }
+
+// ready says whether p, which comes next, holds data, or all of the end, or what
+// is wrong: more than a part of what is between chunks.
+func (d chunks) ready(p []byte) bool {
+	for len(p) > 0 && d.state != inData && d.state != ended {
+		if d.step(p[0]) != nil {
+			return true
+		}
+		p = p[1:]
+	}
+	if d.state == ended {
+		return bytes.HasPrefix(p, lineEnd) || bytes.Contains(p, headEnd)
+	}
+	return len(p) > 0
+}
+
+var (
+	lineEnd = []byte("\r\n")
+	headEnd = []byte("\r\n\r\n")
+)
 
 // step takes an octet that is not data. White space behind a size is refused:
 // one parser's end of a chunk would be the other's bad size.

@@ -259,6 +259,7 @@ func TestCall_RefusesToWriteWhatWouldBeMisread(t *testing.T) {
 		"path with CR LF":        func(r *message.Request) { r.Path = []byte("/a\r\nX: y") },
 		"path with a fragment":   func(r *message.Request) { r.Path = []byte("/a#b") },
 		"path without a slash":   func(r *message.Request) { r.Path = []byte("a") },
+		"asterisk of GET":        func(r *message.Request) { r.Path = []byte("*") },
 		"no path":                func(r *message.Request) { r.Path = nil },
 		"authority with CR LF":   func(r *message.Request) { r.Authority = []byte("a\r\nX: y") },
 		"authority of two words": func(r *message.Request) { r.Authority = []byte("a b") },

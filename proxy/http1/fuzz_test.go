@@ -68,8 +68,8 @@ func options(h http.Header) (named []string) {
 }
 
 // ourRequest is how this package reads a request.
-func ourRequest(raw []byte, piece int) (v view, err error) {
-	s := &script{in: bytes.Clone(raw), piece: piece}
+func ourRequest(t *testing.T, raw []byte, piece int) (v view, err error) {
+	s := &watched{script: script{in: bytes.Clone(raw), piece: piece}, look: func([]byte) {}}
 	conn := NewServerConn(s, Config{}.WithDefaults())
 	defer conn.Close()
 	x, err := conn.Next()
@@ -78,10 +78,32 @@ func ourRequest(raw []byte, piece int) (v view, err error) {
 	}
 	r := x.Request()
 	v = view{Method: string(r.Method), Target: string(r.Path), Host: string(r.Authority), Fields: headerOf(r.Fields)}
-	body, err := io.ReadAll(x.Body())
-	v.Body, v.Trailers = string(body), headerOf(x.Body().Trailers())
+	v.Body, err = readAll(t, &x.body.body, s, 1+piece%50)
+	v.Trailers = headerOf(x.Body().Trailers())
 	v.Rest = string(conn.in.unread()) + string(s.in)
 	return v, err
+}
+
+// readAll reads a body, so many bytes at a time. One that is ready must not
+// have to wait.
+func readAll(t *testing.T, b *body, conn *watched, size int) (string, error) {
+	var all strings.Builder
+	for p := make([]byte, size); ; {
+		ready := b.Ready()
+		conn.look = func([]byte) {
+			if ready {
+				t.Error("it was ready, and waits")
+			}
+		}
+		n, err := b.Read(p)
+		all.Write(p[:n])
+		switch {
+		case err == io.EOF:
+			return all.String(), nil
+		case err != nil:
+			return all.String(), err
+		}
+	}
 }
 
 // theirRequest is how net/http does.
@@ -144,8 +166,8 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Add([]byte(browser+upload), byte(5))
 	f.Fuzz(func(t *testing.T, raw []byte, piece byte) {
-		ours, err := ourRequest(raw, int(piece))
-		whole, errWhole := ourRequest(raw, 0)
+		ours, err := ourRequest(t, raw, int(piece))
+		whole, errWhole := ourRequest(t, raw, 0)
 		if (err == nil) != (errWhole == nil) || err == nil && cmp.Diff(whole, ours) != "" {
 			t.Fatalf("in pieces of %d: %v, %v\n%s", piece, err, errWhole, cmp.Diff(whole, ours))
 		}
@@ -179,8 +201,8 @@ func FuzzRequest(f *testing.F) {
 }
 
 // ourAnswer is how this package reads an answer, past the interim ones.
-func ourAnswer(raw []byte, head bool, piece int) (v view, err error) {
-	s := &script{in: bytes.Clone(raw), piece: piece}
+func ourAnswer(t *testing.T, raw []byte, head bool, piece int) (v view, err error) {
+	s := &watched{script: script{in: bytes.Clone(raw), piece: piece}, look: func([]byte) {}}
 	conn := NewClientConn(s, ClientConfig{}.WithDefaults())
 	call := conn.Call()
 	r := message.Request{Method: []byte("GET"), Path: []byte("/")}
@@ -197,8 +219,8 @@ func ourAnswer(raw []byte, head bool, piece int) (v view, err error) {
 		}
 		v = view{Status: res.Status, Fields: headerOf(res.Fields)}
 	}
-	body, err := io.ReadAll(call.Body())
-	v.Body, v.Trailers = string(body), headerOf(call.Body().Trailers())
+	v.Body, err = readAll(t, &call.body, s, 1+piece%50)
+	v.Trailers = headerOf(call.Body().Trailers())
 	v.Rest = string(conn.in.unread()) + string(s.in)
 	return v, err
 }
@@ -235,8 +257,8 @@ func FuzzResponse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, head bool, piece byte) {
-		ours, err := ourAnswer(raw, head, int(piece))
-		whole, errWhole := ourAnswer(raw, head, 0)
+		ours, err := ourAnswer(t, raw, head, int(piece))
+		whole, errWhole := ourAnswer(t, raw, head, 0)
 		if (err == nil) != (errWhole == nil) || err == nil && cmp.Diff(whole, ours) != "" {
 			t.Fatalf("in pieces of %d: %v, %v\n%s", piece, err, errWhole, cmp.Diff(whole, ours))
 		}

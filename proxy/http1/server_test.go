@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -102,6 +104,68 @@ func TestServerConn_IdleEndsQuietly(t *testing.T) {
 			t.Errorf("ended with %v", err)
 		}
 	})
+}
+
+// impatient is a connection on which every other wait for a request times out.
+type impatient struct {
+	script
+	conn   *ServerConn
+	waited bool
+}
+
+func (i *impatient) Read(p []byte) (int, error) {
+	if i.conn.idle {
+		if i.waited = !i.waited; i.waited {
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+	return i.script.Read(p)
+}
+
+// The wait for a request is made of several, which leave no trace.
+func TestServerConn_IdleLastsLongerThanAHead(t *testing.T) {
+	i := &impatient{script: script{in: []byte(fields("") + fields("") + fields("")), piece: len(fields(""))}}
+	i.conn = NewServerConn(i, Config{}.WithDefaults())
+	i.conn.served = true
+	for range 3 {
+		x, err := i.conn.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		respond(t, x, 200, path(x))
+	}
+	if _, err := i.conn.Next(); err != io.EOF {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestBody_SaysWhetherMoreIsThere(t *testing.T) {
+	for raw, want := range map[string][]bool{
+		chunked("2\r\nhi\r\n") + "3\r\nyou\r\n0\r\n\r\n": {true, true, true, true, true},
+		chunked("2\r\nhi\r\n0\r\n"):                      {true, true, false},
+		chunked("2\r\nhi\r\n0\r\nX: 1\r\n"):              {true, true, false},
+		chunked("2\r\nhi\r\n0\r\nX: 1\r\n\r\n"):          {true, true, true},
+		chunked("2\r\nhi\r\n3"):                          {true, true, false},
+		chunked("2\r\nhi\r\nx"):                          {true, true, true},
+		chunked("2\r\nhi\r\n"):                           {true, true, false},
+		postFields("Content-Length: 4\r\n") + "hihi":     {true, true, true},
+		postFields("Content-Length: 4\r\n") + "hi":       {true, false},
+		fields(""): {true},
+	} {
+		conn := NewServerConn(&script{in: []byte(raw)}, Config{}.WithDefaults())
+		x, err := conn.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []bool
+		for p := make([]byte, 2); err == nil; {
+			got = append(got, x.body.Ready())
+			_, err = x.Body().Read(p)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", raw, got, want)
+		}
+	}
 }
 
 func TestServerConn_SlowBodyTimesOut(t *testing.T) {
