@@ -75,8 +75,10 @@ func (x *Exchange) proceed() error {
 	return x.conn.out.flush()
 }
 
-// WriteHead implements message.Exchange. It returns ErrHead for a head that
-// would be misread, before anything of it is sent.
+// WriteHead implements message.Exchange. Where a body follows, the head is kept
+// to leave with the first of it, or with a flush: whoever has to wait for the body
+// flushes first. It returns ErrHead for a head that would be misread, before
+// anything of it is sent. It adds neither Date nor Server.
 func (x *Exchange) WriteHead(r *message.Response, end bool) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -78,7 +78,8 @@ func (h *facts) take(f message.Field) (keep bool, err *Error) {
 		}
 	case message.TE:
 		h.trailers = h.trailers || message.TokenIn(f.Value, "trailers")
-	case message.KeepAlive, message.ProxyConnection, message.ProxyAuthenticate, message.ProxyAuthorization, message.HTTP2Settings:
+	case message.KeepAlive, message.ProxyConnection, message.ProxyAuthenticate, message.ProxyAuthorization,
+		message.HTTP2Settings:
 	default:
 		return true, nil
 	}

@@ -122,6 +122,12 @@ func side(err error, client bool) error {
 
 // pump sends a body on. fromClient says whose the errors of its reading are.
 func pump(from message.Body, to message.Sender, fromClient bool, buf []byte) error {
+	ready := from.(interface{ Ready() bool })
+	if !ready.Ready() { // the head must not wait for the body
+		if err := to.WriteBody(nil, true); err != nil {
+			return side(err, !fromClient)
+		}
+	}
 	for {
 		n, err := from.Read(buf)
 		switch {
@@ -133,7 +139,6 @@ func pump(from message.Body, to message.Sender, fromClient bool, buf []byte) err
 		case err != nil:
 			return side(err, fromClient)
 		}
-		ready, _ := from.(interface{ Ready() bool })
 		if err := to.WriteBody(buf[:n], !ready.Ready()); err != nil {
 			return side(err, !fromClient)
 		}

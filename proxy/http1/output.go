@@ -192,7 +192,8 @@ func checkFields(list []message.Field) bool {
 // framing says whether a field is the codec's own.
 func framing(id message.FieldID) bool {
 	switch id {
-	case message.Connection, message.ContentLength, message.Expect, message.Host, message.TE, message.TransferEncoding, message.Upgrade:
+	case message.Connection, message.ContentLength, message.Expect, message.Host, message.TE,
+		message.TransferEncoding, message.Upgrade:
 		return true
 	}
 	return false
