@@ -183,7 +183,7 @@ func (x *Call) await(begin bool) error {
 }
 
 func (x *Call) readHead() error {
-	in, h := &x.conn.in, &x.conn.head
+	in, h := &x.conn.in, responseHead{cfg: x.conn.cfg}
 	in.release()
 	if in.buf == nil {
 		in.makeRoom()
@@ -192,7 +192,7 @@ func (x *Call) readHead() error {
 	for {
 		more, err := h.parse(in)
 		if err == nil && !more {
-			err = x.takeHead()
+			err = x.takeHead(&h)
 		}
 		if err != nil {
 			return (*Broken)(err)
@@ -211,13 +211,13 @@ func (x *Call) readHead() error {
 	}
 }
 
-func (x *Call) takeHead() *Error {
+func (x *Call) takeHead(h *responseHead) *Error {
 	c := x.conn
-	kind, err := c.head.finish(&c.in, &x.response, x.toHead, x.protocol)
+	kind, err := h.finish(&c.in, &x.response, x.toHead, x.protocol)
 	if err != nil {
 		return err
 	}
-	c.in.r = c.head.pos
+	c.in.r = h.pos
 	c.in.pin()
 	r := &x.response
 	if r.Status < 200 && r.Status != http.StatusSwitchingProtocols {
@@ -233,7 +233,7 @@ func (x *Call) takeHead() *Error {
 		c.out.kind = raw
 	}
 	x.body.begin(&c.in, kind, r.Length, l)
-	x.persists.Store(kind != raw && c.head.persists())
+	x.persists.Store(kind != raw && h.persists())
 	return nil
 }
 

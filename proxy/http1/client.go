@@ -14,7 +14,6 @@ type ClientConn struct {
 	conn   net.Conn
 	in     input
 	out    output
-	head   responseHead
 	call   Call
 	silent *silent
 	closed atomic.Bool
@@ -27,7 +26,6 @@ func NewClientConn(conn net.Conn, cfg *ClientConfig) *ClientConn {
 	c.out.conn, c.out.limit = conn, cfg.Write
 	c.in.by.forget()
 	c.out.by.forget()
-	c.head.cfg = cfg
 	c.call.conn = c
 	c.call.body.answer = true
 	return c

@@ -20,7 +20,6 @@ type ServerConn struct {
 	conn     net.Conn
 	in       input
 	out      output
-	head     requestHead
 	exchange Exchange
 	served   bool // a request has come before
 	closing  bool // nothing more is read
@@ -40,7 +39,6 @@ func NewServerConn(conn net.Conn, cfg *Config) *ServerConn {
 	c.out.conn, c.out.limit = conn, cfg.Write
 	c.in.by.forget()
 	c.out.by.forget()
-	c.head.cfg = cfg
 	c.exchange.conn = c
 	c.exchange.body.x = &c.exchange
 	return c
@@ -161,21 +159,22 @@ func (c *ServerConn) readHead() error {
 	if err := c.in.within(c.cfg.Header); err != nil {
 		return err
 	}
-	c.head.begin(&c.in)
+	h := requestHead{cfg: c.cfg}
+	h.begin(&c.in)
 	for {
-		more, err := c.head.parse(&c.in)
+		more, err := h.parse(&c.in)
 		if err != nil {
 			return err
 		}
 		if !more {
-			return c.begin()
+			return c.begin(&h)
 		}
 		buf := c.in.buf
 		if err := c.in.more(); err != nil {
 			return headError(err)
 		}
 		if c.in.buf != buf {
-			c.head.begin(&c.in)
+			h.begin(&c.in)
 		}
 	}
 }
@@ -191,12 +190,12 @@ func headError(err error) error {
 	return err
 }
 
-func (c *ServerConn) begin() error {
+func (c *ServerConn) begin(h *requestHead) error {
 	x := &c.exchange
-	if err := c.head.finish(&c.in, &x.request); err != nil {
+	if err := h.finish(&c.in, &x.request); err != nil {
 		return err
 	}
-	c.in.r = c.head.pos
+	c.in.r = h.pos
 	c.in.pin()
 	x.begin()
 	return nil
