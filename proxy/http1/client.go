@@ -55,7 +55,11 @@ func (c *ClientConn) Close() {
 // connection may call it, when nobody uses the call or what it got of it any more.
 func (c *ClientConn) Release() (reusable bool) {
 	x := &c.call
-	reusable = x.over() && len(c.in.unread()) == 0 && !c.closed.Load()
+	if !x.over() {
+		c.Close()
+		return false // and what its memory was used for may not have ended yet
+	}
+	reusable = len(c.in.unread()) == 0 && !c.closed.Load()
 	if !reusable {
 		c.Close()
 	}

@@ -201,15 +201,18 @@ func (c *ServerConn) begin(h *requestHead) error {
 	return nil
 }
 
-// Close closes the connection and gives its memory back. What is under way is
-// reset.
+// Close closes the connection. An exchange that is under way is reset; its
+// memory is not lent to anybody else then, since a goroutine that is just being
+// woken may still use it.
 func (c *ServerConn) Close() {
-	if c.exchange.open && !c.exchange.ended {
-		c.exchange.Reset()
+	if c.exchange.open {
+		if !c.exchange.ended {
+			c.exchange.Reset()
+		}
+		c.conn.Close()
+		return
 	}
-	c.exchange.open = false
 	c.conn.Close()
-	c.in.pinned = false
 	c.in.r = c.in.w
 	c.in.release()
 	c.out.drop()
