@@ -1,0 +1,70 @@
+package http2
+
+import "time"
+
+// Config says what a connection allows its peer. It may be shared by any number
+// of connections, and must not change while they live. The zero value of each
+// setting takes the default that is named beside it.
+type Config struct {
+	// Secure is true under TLS: a request's :scheme must be https then, and
+	// otherwise may also be http. Only a server looks at it.
+	Secure bool
+
+	MaxStreams     int // that a client may have open at once: 100
+	MaxHeaderBytes int // of a field section, as RFC 9113 §6.5.2 counts it: 64 KiB
+	MaxFields      int // lines of a field section: 128
+
+	Header time.Duration // for the preface, the first SETTINGS, its acknowledgement, and a field section once begun: 10 s
+	Read   time.Duration // for progress of a body that somebody waits for: 30 s; a client's calls: none
+	Write  time.Duration // for progress of what the peer shall read: 30 s
+	Idle   time.Duration // without a stream: a server's 2 min; a client's none
+	Ping   time.Duration // a client asks a backend that is silent for so long whether it is alive, and gives it as long again: 15 s
+}
+
+// What both ends allow without being asked.
+const (
+	streamWindow = 256 << 10 // what may wait in a stream until its body is read
+	connWindow   = 1 << 20   // what may wait in all streams of a connection
+	maxPending   = 64 << 10  // what may wait for the peer to read before senders wait
+	maxTable     = 4 << 10   // HPACK's dynamic table for what the peer sends
+)
+
+const (
+	defaultMaxStreams     = 100
+	defaultMaxHeaderBytes = 64 << 10
+	defaultMaxFields      = 128
+	defaultHeader         = 10 * time.Second
+	defaultProgress       = 30 * time.Second
+	defaultIdle           = 2 * time.Minute
+	defaultPing           = 15 * time.Second
+)
+
+// forServer and forClient fill in what is not set.
+func (c Config) forServer() Config {
+	c = c.forBoth()
+	setDefault(&c.Read, defaultProgress)
+	setDefault(&c.Idle, defaultIdle)
+	c.Ping = 0
+	return c
+}
+
+func (c Config) forClient() Config {
+	c = c.forBoth()
+	setDefault(&c.Ping, defaultPing)
+	return c
+}
+
+func (c Config) forBoth() Config {
+	setDefault(&c.MaxStreams, defaultMaxStreams)
+	setDefault(&c.MaxHeaderBytes, defaultMaxHeaderBytes)
+	setDefault(&c.MaxFields, defaultMaxFields)
+	setDefault(&c.Header, defaultHeader)
+	setDefault(&c.Write, defaultProgress)
+	return c
+}
+
+func setDefault[T int | time.Duration](v *T, to T) {
+	if *v <= 0 {
+		*v = to
+	}
+}

@@ -1,0 +1,322 @@
+package http2
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/net/http2"
+)
+
+// read reads frames until there is an error. A server's begin with the preface.
+func (c *conn) read(preface int) error {
+	if preface > 0 {
+		p, err := c.in.need(preface, false)
+		if err != nil {
+			return err
+		}
+		if string(p) != http2.ClientPreface {
+			return broken("not HTTP/2")
+		}
+		c.in.skip(preface)
+	}
+	for {
+		p, err := c.in.need(headLen, c.block != nil)
+		if err != nil {
+			return err
+		}
+		f := parseFrame(p)
+		c.in.skip(headLen)
+		if err := c.readFrame(f); err != nil {
+			return err
+		}
+		if c.isLate {
+			c.inTime()
+		}
+		if err := c.goOn(); err != nil {
+			return err
+		}
+	}
+}
+
+// goOn says whether to read on: not where the connection was ended meanwhile,
+// nor where the peer asks for more answers than it reads.
+func (c *conn) goOn() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closing:
+		return errClosed
+	case len(c.out.pending) > 4*maxPending:
+		return &ConnError{codeCalm, "asks for more than it reads"}
+	}
+	return nil
+}
+
+func (c *conn) readFrame(f frame) error {
+	switch {
+	case f.length > maxPayload:
+		return &ConnError{http2.ErrCodeFrameSize, "frame larger than allowed"}
+	case !c.greeted && (f.kind != http2.FrameSettings || f.flags.Has(http2.FlagSettingsAck)):
+		return broken("does not begin with SETTINGS")
+	case c.block != nil && f.kind != http2.FrameContinuation:
+		return broken("field section interrupted")
+	case f.kind == http2.FrameData:
+		return c.readData(f)
+	}
+	p, err := c.in.need(f.length, true)
+	if err != nil {
+		return err
+	}
+	err = c.readWhole(f, p)
+	c.in.skip(f.length)
+	return err
+}
+
+// readWhole takes a frame that is not DATA.
+func (c *conn) readWhole(f frame, p []byte) error {
+	switch f.kind {
+	case http2.FrameHeaders:
+		return c.readHeaders(f, p)
+	case http2.FrameContinuation:
+		return c.readContinuation(f, p)
+	case http2.FrameSettings:
+		c.greeted = true
+		return c.readSettings(f, p)
+	case http2.FrameWindowUpdate:
+		return c.readWindowUpdate(f, p)
+	case http2.FrameRSTStream:
+		return c.readReset(f, p)
+	case http2.FramePing:
+		return c.readPing(f, p)
+	case http2.FrameGoAway:
+		return c.readGoAway(f, p)
+	case http2.FramePriority:
+		return c.readPriority(f, p)
+	case http2.FramePushPromise:
+		return broken("PUSH_PROMISE, which was not allowed")
+	default:
+		return c.charge(costFrame) // unknown frames are ignored (RFC 9113 §5.5)
+	}
+}
+
+func parent(p []byte) uint32 { return binary.BigEndian.Uint32(p) & maxWindow }
+
+// readPriority ignores a PRIORITY frame, but for its faults.
+func (c *conn) readPriority(f frame, p []byte) error {
+	switch {
+	case f.id == 0:
+		return broken("PRIORITY without a stream")
+	case f.length != 5:
+		return &ConnError{http2.ErrCodeFrameSize, "PRIORITY of a wrong size"}
+	case parent(p) == f.id:
+		return broken("stream depends on itself")
+	}
+	return c.charge(costFrame)
+}
+
+func (c *conn) readPing(f frame, p []byte) error {
+	switch {
+	case f.id != 0:
+		return broken("PING on a stream")
+	case f.length != 8:
+		return &ConnError{http2.ErrCodeFrameSize, "PING of a wrong size"}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.flags.Has(http2.FlagPingAck) {
+		c.role.pong([8]byte(p))
+		return c.free.charge(costFrame)
+	}
+	c.out.pending = appendPing(c.out.room(headLen+8), http2.FlagPingAck, [8]byte(p))
+	c.flushSoon()
+	return c.free.charge(costFrame)
+}
+
+func (c *conn) readReset(f frame, p []byte) error {
+	switch {
+	case f.id == 0:
+		return broken("RST_STREAM without a stream")
+	case f.length != 4:
+		return &ConnError{http2.ErrCodeFrameSize, "RST_STREAM of a wrong size"}
+	}
+	code := http2.ErrCode(binary.BigEndian.Uint32(p))
+	c.mu.Lock()
+	s, err := c.known(f)
+	if s == nil || err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	gone := c.drop(s, &ResetError{code})
+	err = c.free.charge(costReset)
+	c.mu.Unlock()
+	if gone != nil {
+		gone()
+	}
+	return err
+}
+
+func (c *conn) readGoAway(f frame, p []byte) error {
+	switch {
+	case f.id != 0:
+		return broken("GOAWAY on a stream")
+	case f.length < 8:
+		return &ConnError{http2.ErrCodeFrameSize, "GOAWAY of a wrong size"}
+	}
+	last := binary.BigEndian.Uint32(p) & maxWindow
+	code := http2.ErrCode(binary.BigEndian.Uint32(p[4:]))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.goneTo = min(c.goneTo, last)
+	c.goneBy = &GoAwayError{code}
+	c.role.wentAway()
+	return c.free.charge(costFrame)
+}
+
+// readData takes a DATA frame as it comes, not when it is whole: a slow sender
+// makes progress, and what has come is there to be read (RFC 9113 §6.1).
+func (c *conn) readData(f frame) error {
+	if f.id == 0 {
+		return broken("DATA without a stream")
+	}
+	pad := 0
+	left := f.length
+	if f.flags.Has(http2.FlagDataPadded) {
+		if left == 0 {
+			return &ConnError{http2.ErrCodeFrameSize, "padded frame without a pad length"}
+		}
+		p, err := c.in.some(1)
+		if err != nil {
+			return err
+		}
+		left--
+		if pad = int(p[0]); pad > left {
+			return broken("padding longer than its frame")
+		}
+		left -= pad
+	}
+	wanted, err := c.beginData(f, f.length-left)
+	if err != nil {
+		return err
+	}
+	for left > 0 {
+		p, err := c.in.some(left)
+		if err != nil {
+			return err
+		}
+		left -= len(p)
+		if wanted {
+			c.deliver(f.id, p)
+		}
+	}
+	for pad > 0 {
+		p, err := c.in.some(pad)
+		if err != nil {
+			return err
+		}
+		pad -= len(p)
+	}
+	if wanted && f.flags.Has(http2.FlagDataEndStream) {
+		return c.endData(f.id)
+	}
+	return nil
+}
+
+// beginData counts a DATA frame against the windows, of which the padding is
+// consumed at once. It says whether its stream wants it; otherwise all of it
+// counts as consumed.
+func (c *conn) beginData(f frame, padding int) (wanted bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.length == padding && !f.flags.Has(http2.FlagDataEndStream) {
+		if err := c.free.charge(costFrame); err != nil {
+			return false, err
+		}
+	} else if f.length-padding >= smallUpdate {
+		c.free.earn(earnData)
+	}
+	s := c.streams[f.id]
+	if s == nil {
+		return false, c.strayData(f)
+	}
+	if err := c.receive(f.length); err != nil {
+		return false, err
+	}
+	if fault := s.receive(f.length, padding); fault != nil {
+		c.credit(nil, f.length)
+		return false, c.fault(s, fault)
+	}
+	if padding > 0 {
+		c.credit(s, padding)
+	}
+	return true, nil
+}
+
+// receive takes a DATA frame, or says what is wrong with it.
+func (s *stream) receive(length, padding int) *streamError {
+	switch {
+	case s.remoteEnded:
+		return &streamError{http2.ErrCodeStreamClosed, "DATA after the end"}
+	case s.headless:
+		return malformed("DATA before the head")
+	case int32(length) > s.recvWindow:
+		return &streamError{http2.ErrCodeFlowControl, "more than the stream's window"}
+	}
+	s.recvWindow -= int32(length)
+	if s.got += int64(length - padding); s.declared >= 0 && s.got > s.declared {
+		return malformed("more than content-length")
+	}
+	return nil
+}
+
+// strayData is DATA for a stream that is not there (RFC 9113 §5.1).
+func (c *conn) strayData(f frame) error {
+	if f.id > c.lastID || !c.mine(f.id) {
+		return broken("DATA for a stream that was not begun")
+	}
+	if err := c.receive(f.length); err != nil {
+		return err
+	}
+	c.credit(nil, f.length)
+	if c.forgot(f.id) {
+		return nil
+	}
+	return c.refuse(f.id, http2.ErrCodeStreamClosed)
+}
+
+// deliver puts a piece of a body where its reader finds it. It is thrown away
+// where the stream is gone meanwhile.
+func (c *conn) deliver(id uint32, p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[id]
+	if s == nil || s.err != nil || s.readErr != nil {
+		// Its bytes were counted when the frame began.
+		c.credit(nil, len(p))
+		return
+	}
+	s.in.write(p)
+	if s.reading {
+		s.readSince = 0
+		s.readable.Signal()
+	}
+}
+
+func (c *conn) endData(id uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[id]
+	if s == nil {
+		return nil
+	}
+	return c.endRemote(s)
+}
+
+// endRemote takes END_STREAM. mu is held.
+func (c *conn) endRemote(s *stream) error {
+	if s.declared >= 0 && s.got != s.declared {
+		return c.fault(s, malformed("less than content-length"))
+	}
+	s.remoteEnded = true
+	s.readable.Broadcast()
+	c.settle(s)
+	return nil
+}

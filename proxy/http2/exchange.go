@@ -1,0 +1,198 @@
+package http2
+
+import (
+	"errors"
+
+	"golang.org/x/net/http2"
+
+	"sallyport/proxy/message"
+)
+
+// exchange is what a handler gets. It is one more than the stream, and not used
+// again, so that what is called after the handler has returned, by a timer
+// say, finds nothing rather than another client's stream.
+type exchange struct {
+	c *conn
+	s *stream // nil when the exchange is over; guarded by c.mu
+}
+
+// enter takes mu, and says whether the exchange goes on.
+func (e *exchange) enter() (*stream, error) {
+	e.c.mu.Lock()
+	if e.s == nil {
+		return nil, ErrOver
+	}
+	e.s.users++
+	return e.s, nil
+}
+
+func (e *exchange) leave(s *stream) {
+	if s != nil {
+		s.users--
+		s.release()
+	}
+	e.c.mu.Unlock()
+}
+
+// Request implements message.Exchange.
+func (e *exchange) Request() *message.Request {
+	s, err := e.enter()
+	defer e.leave(s)
+	if err != nil {
+		return nil
+	}
+	return &s.req
+}
+
+// Body implements message.Exchange: the exchange is its body.
+func (e *exchange) Body() message.Body { return e }
+
+// Read implements message.Body.
+func (e *exchange) Read(p []byte) (int, error) {
+	s, err := e.enter()
+	defer e.leave(s)
+	if err != nil {
+		return 0, err
+	}
+	if s.expects && !s.headSent && s.err == nil {
+		s.expects = false
+		if !s.remoteEnded && s.in.n == 0 {
+			e.c.appendSection(s.id, false, 0, func(b []byte) []byte {
+				return appendResponse(b, &message.Response{Status: 100, Length: message.Unknown})
+			})
+			e.c.flush()
+		}
+	}
+	return s.read(p)
+}
+
+// Trailers implements message.Body.
+func (e *exchange) Trailers() []message.Field {
+	s, err := e.enter()
+	defer e.leave(s)
+	if err != nil {
+		return nil
+	}
+	return s.trailers
+}
+
+// WriteHead implements message.Exchange. A 101, which HTTP/2 does not have, is
+// sent to an extended CONNECT as the 200 that means the same.
+func (e *exchange) WriteHead(r *message.Response, end bool) error {
+	s, err := e.enter()
+	defer e.leave(s)
+	if err != nil {
+		return err
+	}
+	c := e.c
+	c.awaitRoom()
+	head := *r
+	if head.Status == 101 && s.req.Protocol != nil {
+		head.Status = 200
+	}
+	final := head.Status >= 200
+	switch {
+	case s.err != nil:
+		return s.err
+	case c.out.err != nil:
+		return c.out.err
+	case s.headSent, head.Status < 100, head.Status > 599, head.Status == 101, end && !final:
+		return errMisuse
+	}
+	tunnel := s.req.Protocol != nil && head.Status/100 == 2
+	if tunnel {
+		head.Length = message.Unknown
+	}
+	c.appendSection(s.id, end, fieldsSize(head.Fields), func(b []byte) []byte { return appendResponse(b, &head) })
+	if !final {
+		s.expects = s.expects && head.Status != 100
+		c.flush()
+		return nil
+	}
+	s.headSent = true
+	if s.sendLeft = head.Length; head.Bodiless {
+		s.sendLeft = 0
+	}
+	if !end {
+		c.keep()
+		return nil
+	}
+	s.localEnded = true
+	c.settle(s)
+	c.flush()
+	return nil
+}
+
+// WriteBody implements message.Sender.
+func (e *exchange) WriteBody(p []byte, flush bool) error {
+	s, err := e.enter()
+	defer e.leave(s)
+	switch {
+	case err != nil:
+		return err
+	case s.err != nil:
+		return s.err
+	case !s.headSent || s.localEnded:
+		return errMisuse
+	}
+	return s.write(p, flush)
+}
+
+// End implements message.Sender.
+func (e *exchange) End(trailers []message.Field) error {
+	s, err := e.enter()
+	defer e.leave(s)
+	if err != nil {
+		return err
+	}
+	e.c.awaitRoom()
+	switch {
+	case s.err != nil:
+		return s.err
+	case e.c.out.err != nil:
+		return e.c.out.err
+	case !s.headSent || s.localEnded:
+		return errMisuse
+	case s.sendLeft > 0:
+		return errLength
+	}
+	s.end(trailers)
+	e.c.flush()
+	return nil
+}
+
+// Reset implements message.Exchange.
+func (e *exchange) Reset() { e.resetWith(http2.ErrCodeInternal) }
+
+func (e *exchange) resetWith(code http2.ErrCode) {
+	s, err := e.enter()
+	defer e.leave(s)
+	if err == nil {
+		e.c.reset(s, code, errAborted) // whom OnGone tells knows already
+	}
+}
+
+// OnGone implements message.Exchange.
+func (e *exchange) OnGone(f func()) {
+	s, err := e.enter()
+	defer e.leave(s)
+	switch {
+	case err != nil:
+	case f != nil && s.err != nil && !errors.Is(s.err, errAborted):
+		go f()
+	default:
+		s.onGone = f
+	}
+}
+
+// ResetLike resets an exchange as its backend has reset the call: gRPC tells a
+// cancelled call from a failed one by the code. Any other error, and an exchange
+// that is not HTTP/2's, gets what Reset does.
+func ResetLike(ex message.Exchange, err error) {
+	var reset *ResetError
+	if e, ok := ex.(*exchange); ok && errors.As(err, &reset) && reset.Code != http2.ErrCodeNo {
+		e.resetWith(reset.Code)
+		return
+	}
+	ex.Reset()
+}

@@ -1,0 +1,117 @@
+package http2
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/net/http2"
+)
+
+// readWindowUpdate takes a WINDOW_UPDATE frame (RFC 9113 §6.9).
+func (c *conn) readWindowUpdate(f frame, p []byte) error {
+	if f.length != 4 {
+		return &ConnError{http2.ErrCodeFrameSize, "WINDOW_UPDATE of a wrong size"}
+	}
+	n := binary.BigEndian.Uint32(p) & maxWindow
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n < smallUpdate {
+		if err := c.free.charge(costFrame); err != nil {
+			return err
+		}
+	}
+	if f.id == 0 {
+		return c.openConn(n)
+	}
+	s, err := c.known(f)
+	if s == nil || err != nil {
+		return err
+	}
+	switch {
+	case n == 0:
+		return c.fault(s, malformed("WINDOW_UPDATE of nothing"))
+	case int64(s.sendWindow)+int64(n) > maxWindow:
+		return c.fault(s, &streamError{http2.ErrCodeFlowControl, "window of a stream overflows"})
+	}
+	s.sendWindow += int32(n)
+	s.opened()
+	return nil
+}
+
+// smallUpdate is what a peer opens a window by at least if it means to read.
+const smallUpdate = 1 << 10
+
+func (c *conn) openConn(n uint32) error {
+	switch {
+	case n == 0:
+		return broken("WINDOW_UPDATE of nothing")
+	case int64(c.sendWindow)+int64(n) > maxWindow:
+		return &ConnError{http2.ErrCodeFlowControl, "window of the connection overflows"}
+	}
+	c.sendWindow += int32(n)
+	c.nextSender()
+	return nil
+}
+
+// receive takes n bytes of the connection's window (RFC 9113 §6.9.1), also for a
+// stream that is gone: what comes for it still counts.
+func (c *conn) receive(n int) error {
+	if int32(n) > c.recvWindow {
+		return &ConnError{http2.ErrCodeFlowControl, "more than the connection's window"}
+	}
+	c.recvWindow -= int32(n)
+	return nil
+}
+
+// credit gives n consumed bytes back to the windows, some at a time. s is nil
+// for a stream that is gone or takes no more.
+func (c *conn) credit(s *stream, n int) {
+	if c.recvCredit += int32(n); c.recvCredit >= connWindow/4 && !c.closing {
+		c.out.pending = appendWindowUpdate(c.out.room(headLen+4), 0, uint32(c.recvCredit))
+		c.recvWindow += c.recvCredit
+		c.recvCredit = 0
+		c.flushSoon()
+	}
+	if s == nil || s.remoteEnded || s.err != nil {
+		return
+	}
+	if s.recvCredit += int32(n); s.recvCredit >= streamWindow/4 {
+		c.out.pending = appendWindowUpdate(c.out.room(headLen+4), s.id, uint32(s.recvCredit))
+		s.recvWindow += s.recvCredit
+		s.recvCredit = 0
+		c.flushSoon()
+	}
+}
+
+// canSend says whether anything can be sent on some stream.
+func (c *conn) canSend() bool {
+	return c.sendWindow > 0 && len(c.out.pending) < maxPending || c.out.err != nil
+}
+
+// nextSender wakes the sender that has waited longest, if it can send. Having
+// sent a frame it wakes the next one, so a window that opens a little wakes one
+// sender and not all of them.
+func (c *conn) nextSender() {
+	if len(c.senders) > 0 && c.canSend() {
+		s := c.senders[0]
+		c.senders = append(c.senders[:0], c.senders[1:]...)
+		s.queued, s.turn = false, true
+		s.writable.Signal()
+	}
+}
+
+// leaveQueue takes s out of the senders that wait, or gives its turn away.
+func (c *conn) leaveQueue(s *stream) {
+	if s.queued {
+		for i, other := range c.senders {
+			if other == s {
+				c.senders = append(c.senders[:i], c.senders[i+1:]...)
+				break
+			}
+		}
+		s.queued = false
+	}
+	if s.turn {
+		s.turn = false
+		c.nextSender()
+	}
+}

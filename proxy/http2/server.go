@@ -1,0 +1,175 @@
+package http2
+
+import (
+	"errors"
+	"net"
+
+	"golang.org/x/net/http2"
+
+	"sallyport/proxy/message"
+)
+
+// ServerConn is a client's connection.
+type ServerConn struct {
+	conn
+	handler func(message.Exchange)
+	workers workers // guarded by mu
+	drain   drain   // guarded by mu
+}
+
+// NewServerConn makes a connection of one whose peer is about to send the
+// preface. handler answers a request; it is called by many goroutines at once. It must
+// not return before all others that use the exchange have let go of it, and
+// what it has not answered by then is reset. A panic of it is not recovered.
+func NewServerConn(nc net.Conn, cfg Config, handler func(message.Exchange)) *ServerConn {
+	cfg = cfg.forServer()
+	c := &ServerConn{handler: handler}
+	c.conn.init(nc, &cfg, c)
+	c.drain.last = maxWindow
+	return c
+}
+
+// Serve serves a connection until it ends: NewServerConn and Run.
+func Serve(nc net.Conn, cfg Config, handler func(message.Exchange)) error {
+	return NewServerConn(nc, cfg, handler).Run()
+}
+
+// Run serves until the connection ends, and all handlers have returned. It
+// closes the connection. nil says that the client closed it between frames, that
+// it was idle, or that it was drained.
+func (c *ServerConn) Run() error {
+	c.mu.Lock()
+	c.greet("",
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.cfg.MaxStreams)},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.cfg.MaxHeaderBytes)},
+		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
+	)
+	c.flushSoon()
+	c.mu.Unlock()
+	return c.run(len(http2.ClientPreface))
+}
+
+// Close ends the connection and all its streams at once.
+func (c *ServerConn) Close() { c.fail(errClosed) }
+
+// headers implements role: a request's head, or trailers.
+func (c *ServerConn) headers(f frame, b *block) error {
+	end := f.flags.Has(http2.FlagHeadersEndStream)
+	if !c.mine(f.id) {
+		return broken("stream of an even number from a client")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.streams[f.id]; s != nil {
+		return c.readTrailers(s, b, end)
+	}
+	if f.id <= c.lastID {
+		if c.forgot(f.id) {
+			return c.free.charge(costFrame)
+		}
+		return &ConnError{http2.ErrCodeStreamClosed, "HEADERS for a closed stream"}
+	}
+	c.lastID = f.id
+	if f.id > c.drain.last {
+		return nil // the client was told that it is not processed
+	}
+	if len(c.streams) >= c.cfg.MaxStreams {
+		return c.refuse(f.id, http2.ErrCodeRefusedStream)
+	}
+	return c.open(f.id, b, end)
+}
+
+// open begins a stream with a request's head. mu is held.
+func (c *ServerConn) open(id uint32, b *block, end bool) error {
+	s := newStream(&c.conn)
+	err := s.parseRequest(b, end)
+	c.begin(s, id)
+	s.remoteEnded = end
+	var bad *streamError
+	var no refusal
+	switch {
+	case err == nil:
+		c.give(s)
+		return nil
+	case errors.As(err, &bad):
+		s.handled = true
+		return c.fault(s, bad)
+	case errors.As(err, &no):
+		s.handled = true
+		return c.answer(s, int(no))
+	}
+	return err
+}
+
+// answer answers a request that no handler sees. mu is held.
+func (c *ServerConn) answer(s *stream, status int) error {
+	c.appendSection(s.id, true, 0, func(b []byte) []byte {
+		return appendResponse(b, &message.Response{Status: status})
+	})
+	s.localEnded = true
+	c.finish(s)
+	c.flushSoon()
+	return c.free.charge(costReset)
+}
+
+// finish ends what a handler has left of its stream (RFC 9113 §8.1). mu is held.
+func (c *ServerConn) finish(s *stream) {
+	s.handled = true
+	s.onGone = nil
+	switch {
+	case s.removed:
+		s.release()
+	case s.localEnded:
+		c.free.earn(earnDone)
+		c.reset(s, http2.ErrCodeNo, errAborted)
+	default:
+		c.reset(s, http2.ErrCodeInternal, errAborted)
+	}
+}
+
+// readTrailers takes the second field section of a stream. mu is held.
+func (c *conn) readTrailers(s *stream, b *block, end bool) error {
+	switch {
+	case s.remoteEnded:
+		return c.fault(s, &streamError{http2.ErrCodeStreamClosed, "HEADERS after the end"})
+	case !end:
+		return c.fault(s, malformed("trailers that are not the end"))
+	}
+	trailers, err := parseTrailers(b)
+	if err != nil {
+		return c.fault(s, malformed(err.Error()))
+	}
+	s.trailers = trailers
+	return c.endRemote(s)
+}
+
+// gone implements role.
+func (c *ServerConn) gone(s *stream) {
+	if c.workers.forget(s) {
+		s.handled = true
+	} else if s.err == nil {
+		c.free.earn(earnDone)
+	}
+	if c.drain.begun && len(c.streams) == 0 {
+		c.drained()
+	}
+}
+
+// lastPeer implements role.
+func (c *ServerConn) lastPeer() uint32 { return min(c.lastID, c.drain.last) }
+
+// setting implements role: a client has none that matters here.
+func (c *ServerConn) setting(http2.Setting) error { return nil }
+
+// wentAway implements role: a client that goes away closes by itself, and makes
+// no new streams.
+func (c *ServerConn) wentAway() {}
+
+// over implements role: workers that wait leave.
+func (c *ServerConn) over() { c.workers.trim(never) }
+
+// due implements role.
+func (c *ServerConn) due(t int64) int64 {
+	return min(c.workers.trim(t), c.drain.due(c, t))
+}

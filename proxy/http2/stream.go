@@ -1,0 +1,364 @@
+package http2
+
+import (
+	"io"
+	"sync"
+
+	"golang.org/x/net/http2"
+
+	"sallyport/proxy/message"
+)
+
+// stream is an exchange or a call while it lasts, on either end. All of it is
+// guarded by its connection's mu, but for what a handler has been given to read.
+// Streams are used again, so nobody outside keeps one: exchange and call do, and
+// let go of it under mu.
+type stream struct {
+	c  *conn
+	id uint32
+
+	// What comes.
+	in          inbox
+	recvWindow  int32
+	recvCredit  int32
+	declared    int64 // by Content-Length; Unknown: nothing
+	got         int64
+	remoteEnded bool // END_STREAM has come, or the stream is gone
+	trailers    []message.Field
+	readable    sync.Cond
+	reading     bool  // somebody is in Read
+	readSince   int64 // waits in Read without progress
+
+	// What goes.
+	sendWindow int32
+	sendLeft   int64  // of the head's Length; Unknown: any
+	headSent   bool   // the final one
+	localEnded bool   // END_STREAM was queued, or the stream is gone
+	lastData   int    // where in out.pending its last DATA frame begins
+	lastTaken  uint64 // out.taken at that time; the frame has left when they differ
+	writable   sync.Cond
+	sending    bool // somebody waits to send
+	queued     bool // in conn.senders
+	turn       bool // taken from conn.senders, and not sent since
+	sendSince  int64
+
+	err     error // why it was broken
+	readErr error // why no more is read of it, though it may be answered
+	users   int   // goroutines in its methods
+	removed bool  // from the connection's table
+	handled bool  // its handler has returned, or its call was closed
+	onGone  func()
+
+	// A server's.
+	req     message.Request
+	fields  []message.Field
+	arena   []byte
+	expects bool // 100 (Continue) is still owed
+
+	// A client's.
+	heads    []*message.Response // that were not read yet
+	headless bool                // the final head has not come
+	tunnel   bool                // a 2xx makes a tunnel of it
+	bodiless bool                // the request was HEAD
+}
+
+var streamPool = sync.Pool{New: func() any { return new(stream) }}
+
+func newStream(c *conn) *stream {
+	s := streamPool.Get().(*stream)
+	s.c = c
+	s.readable.L, s.writable.L = &c.mu, &c.mu
+	s.recvWindow = streamWindow
+	s.declared, s.sendLeft = message.Unknown, message.Unknown
+	return s
+}
+
+// Streams keep these much when they are not in use.
+const (
+	keptFields = 64
+	keptArena  = 2 << 10
+)
+
+// release gives the stream away, if nobody uses it any more. mu is held.
+func (s *stream) release() {
+	if !s.removed || !s.handled || s.users > 0 {
+		return
+	}
+	fields, arena, chunks := s.fields, s.arena, s.in.chunks
+	if cap(fields) > keptFields {
+		fields = nil
+	}
+	if cap(arena) > keptArena {
+		arena = nil
+	}
+	if cap(chunks) > 16 {
+		chunks = nil
+	}
+	clear(fields[:cap(fields)])
+	*s = stream{fields: fields[:0], arena: arena[:0], in: inbox{chunks: chunks[:0]}}
+	streamPool.Put(s)
+}
+
+// begin puts s into the table. mu is held.
+func (c *conn) begin(s *stream, id uint32) {
+	s.id = id
+	s.sendWindow = c.peer.initialWindow
+	c.streams[id] = s
+	c.idleSince = 0
+}
+
+// drop breaks s for reason, takes it from the table and wakes all that wait for
+// it. mu is held. It returns what is to be called without mu.
+func (c *conn) drop(s *stream, reason error) func() {
+	if s.err == nil {
+		s.err = reason
+	}
+	c.credit(nil, s.in.drop())
+	s.remoteEnded, s.localEnded = true, true
+	f := s.onGone
+	s.onGone = nil
+	c.remove(s)
+	return f
+}
+
+// settle takes s from the table when both sides have ended.
+func (c *conn) settle(s *stream) {
+	if s.remoteEnded && s.localEnded {
+		c.remove(s)
+	}
+}
+
+func (c *conn) remove(s *stream) {
+	if s.removed {
+		return
+	}
+	s.removed = true
+	delete(c.streams, s.id)
+	s.wake()
+	c.role.gone(s)
+	if len(c.streams) == 0 {
+		c.idle()
+	}
+	s.release()
+}
+
+func (s *stream) wake() {
+	s.readable.Broadcast()
+	s.writable.Broadcast()
+}
+
+// idle notes that there is no stream. mu is held.
+func (c *conn) idle() {
+	c.idleSince = now()
+	if c.cfg.Idle > 0 {
+		c.arm(c.idleSince + int64(c.cfg.Idle))
+	}
+}
+
+// reset breaks s from this end. mu is held. f is to be called without it.
+func (c *conn) reset(s *stream, code http2.ErrCode, reason error) (f func()) {
+	if s.removed {
+		return nil
+	}
+	c.out.pending = appendReset(c.out.room(headLen+4), s.id, code)
+	c.forget(s.id)
+	f = c.drop(s, reason)
+	c.flushSoon()
+	return f
+}
+
+// fault resets s for what the peer did wrong with it, and charges for it. mu is held.
+func (c *conn) fault(s *stream, e *streamError) error {
+	if f := c.reset(s, e.code, e); f != nil {
+		go f()
+	}
+	return c.free.charge(costReset)
+}
+
+// refuse resets a stream that does not exist here. mu is held.
+func (c *conn) refuse(id uint32, code http2.ErrCode) error {
+	c.out.pending = appendReset(c.out.room(headLen+4), id, code)
+	c.forget(id)
+	c.flushSoon()
+	return c.free.charge(costReset)
+}
+
+// known finds the stream of a frame that only makes sense for one that was
+// begun. It is nil where the stream is closed already (RFC 9113 §5.1). mu is held.
+func (c *conn) known(f frame) (*stream, error) {
+	if s := c.streams[f.id]; s != nil {
+		return s, nil
+	}
+	if f.id > c.lastID || !c.mine(f.id) {
+		return nil, broken(f.kind.String() + " for a stream that was not begun")
+	}
+	return nil, c.free.charge(costFrame)
+}
+
+// mine says whether a stream's number is one that this connection has: those
+// of the client, as nothing is pushed.
+func (c *conn) mine(id uint32) bool { return id%2 == 1 }
+
+// sweep ends the waits of s that are over, and says when the next one is. mu is held.
+func (s *stream) sweep(t int64) int64 {
+	next := int64(never)
+	if d := deadline(s.readSince, s.c.cfg.Read); d <= t {
+		s.readErr = errReadSlow
+		s.readSince = 0
+		s.wake()
+	} else {
+		next = min(next, d)
+	}
+	if d := deadline(s.sendSince, s.c.cfg.Write); d <= t {
+		s.err = errWriteSlow
+		s.sendSince = 0
+		s.wake()
+	} else {
+		next = min(next, d)
+	}
+	return next
+}
+
+// read is Body's Read. mu is held, and is let go while it waits.
+func (s *stream) read(p []byte) (int, error) {
+	c := s.c
+	s.reading = true
+	defer func() {
+		s.reading = false
+		s.readSince = 0
+	}()
+	for s.in.n == 0 {
+		switch {
+		case s.err != nil:
+			return 0, s.err
+		case s.readErr != nil:
+			return 0, s.readErr
+		case s.remoteEnded:
+			return 0, io.EOF
+		case len(p) == 0:
+			return 0, nil
+		}
+		if s.readSince == 0 && c.cfg.Read > 0 {
+			s.readSince = now()
+			c.arm(s.readSince + int64(c.cfg.Read))
+		}
+		s.readable.Wait()
+	}
+	n := s.in.read(p)
+	c.credit(s, n)
+	return n, nil
+}
+
+// opened tells a sender that the stream's window has moved.
+func (s *stream) opened() {
+	if s.sendWindow > 0 && s.sending && !s.queued {
+		s.writable.Signal()
+	}
+}
+
+// write is WriteBody. mu is held, and is let go while it waits.
+func (s *stream) write(p []byte, flush bool) error {
+	c := s.c
+	if s.sendLeft >= 0 {
+		if int64(len(p)) > s.sendLeft {
+			return errLength
+		}
+		s.sendLeft -= int64(len(p))
+	}
+	for len(p) > 0 {
+		if err := s.await(); err != nil {
+			return err
+		}
+		n := min(len(p), maxPayload, int(s.sendWindow), int(c.sendWindow))
+		if n < smallData && n < len(p) {
+			if err := c.free.charge(costFrame + earnData); err != nil {
+				c.failSoon(err)
+				return err
+			}
+		}
+		c.free.earn(earnData)
+		c.out.room(headLen + n)
+		s.lastData, s.lastTaken = len(c.out.pending), c.out.taken
+		c.out.pending = frame{length: n, kind: http2.FrameData, id: s.id}.append(c.out.pending)
+		c.out.pending = append(c.out.pending, p[:n]...)
+		p = p[n:]
+		s.sendWindow -= int32(n)
+		c.sendWindow -= int32(n)
+		s.turn = false
+		c.nextSender()
+		if len(c.out.pending) >= maxPending/2 {
+			c.flush()
+		}
+	}
+	if flush {
+		c.flush()
+	} else {
+		c.keep()
+	}
+	return nil
+}
+
+// smallData is a piece so small that only the peer's window can be why.
+const smallData = 256
+
+// await waits until s may send a DATA frame of at least a byte.
+func (s *stream) await() error {
+	c := s.c
+	defer func() { s.sendSince = 0 }()
+	for {
+		switch {
+		case s.err != nil:
+			c.leaveQueue(s)
+			return s.err
+		case c.out.err != nil:
+			c.leaveQueue(s)
+			return c.out.err
+		case s.localEnded:
+			c.leaveQueue(s)
+			return errMisuse
+		case s.sendWindow <= 0:
+			c.leaveQueue(s)
+		case c.canSend() && (s.turn || len(c.senders) == 0):
+			return nil
+		case !s.queued:
+			s.queued, s.turn = true, false
+			c.senders = append(c.senders, s)
+		}
+		c.flush() // the peer opens no window for what it has not got
+		if s.waits() {
+			s.sendWait()
+		}
+	}
+}
+
+// waits says whether there is still a reason to, after mu was let go.
+func (s *stream) waits() bool {
+	return s.err == nil && s.c.out.err == nil && !s.localEnded &&
+		(s.sendWindow <= 0 || s.queued)
+}
+
+func (s *stream) sendWait() {
+	if s.sendSince == 0 {
+		s.sendSince = now()
+		s.c.arm(s.sendSince + int64(s.c.cfg.Write))
+	}
+	s.sending = true
+	s.writable.Wait()
+	s.sending = false
+}
+
+// end is the stream's END_STREAM, on its last DATA frame if that has not left,
+// and on trailers if there are any. mu is held.
+func (s *stream) end(trailers []message.Field) {
+	c := s.c
+	switch {
+	case len(trailers) > 0:
+		c.appendSection(s.id, true, fieldsSize(trailers), func(b []byte) []byte { return appendFields(b, trailers) })
+	case s.lastTaken == c.out.taken && s.lastData > 0:
+		c.out.pending[s.lastData+4] |= byte(http2.FlagDataEndStream)
+	default:
+		c.out.pending = frame{kind: http2.FrameData, flags: http2.FlagDataEndStream, id: s.id}.append(c.out.room(headLen))
+	}
+	s.localEnded = true
+	c.settle(s)
+}
