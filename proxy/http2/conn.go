@@ -13,9 +13,10 @@ import (
 
 // conn is what both ends of a connection have in common.
 type conn struct {
-	nc   net.Conn
-	cfg  *Config
-	role role
+	nc     net.Conn
+	cfg    *Config
+	role   role
+	client bool
 
 	// These belong to the reading goroutine.
 	in       reader
@@ -62,6 +63,8 @@ type role interface {
 	setting(http2.Setting) error
 	// lastPeer is the last stream of the peer's that was worked on.
 	lastPeer() uint32
+	// configured tells that settings have come, with mu held.
+	configured()
 	// wentAway tells that GOAWAY has come, with mu held.
 	wentAway()
 	// gone tells that s has left the table, with mu held.
@@ -215,6 +218,9 @@ func (c *conn) lose(err error) {
 		reason = err
 	}
 	c.mu.Lock()
+	if c.goneBy != nil {
+		reason = c.goneBy
+	}
 	if c.out.err == nil {
 		c.out.err = reason
 	}

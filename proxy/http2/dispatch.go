@@ -42,6 +42,7 @@ func (c *conn) read(preface int) error {
 func (c *conn) goOn() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.heard()
 	switch {
 	case c.closing:
 		return errClosed
@@ -145,8 +146,18 @@ func (c *conn) readReset(f frame, p []byte) error {
 		c.mu.Unlock()
 		return err
 	}
-	gone := c.drop(s, &ResetError{code})
-	err = c.free.charge(costReset)
+	var gone func()
+	switch {
+	case c.client && s.remoteEnded:
+		// The answer is whole (RFC 9113 §8.1).
+		s.stopped, s.localEnded = true, true
+		c.settle(s)
+	case c.client:
+		c.drop(s, &ResetError{code})
+	default:
+		gone = c.drop(s, &ResetError{code})
+		err = c.free.charge(costReset)
+	}
 	c.mu.Unlock()
 	if gone != nil {
 		gone()
@@ -287,6 +298,7 @@ func (c *conn) strayData(f frame) error {
 func (c *conn) deliver(id uint32, p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.heard()
 	s := c.streams[id]
 	if s == nil || s.err != nil || s.readErr != nil {
 		// Its bytes were counted when the frame began.

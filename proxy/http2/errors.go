@@ -16,6 +16,11 @@ var (
 	ErrUnprocessed = errors.New("http2: the backend did not process the call")
 	// ErrNoRoom says that a connection takes no call now.
 	ErrNoRoom = errors.New("http2: no room for another call on the connection")
+	// ErrNoTunnel says that a backend takes no extended CONNECT (RFC 8441 §3).
+	ErrNoTunnel = errors.New("http2: the backend makes no tunnels")
+	// ErrStopped says that a backend has answered, and wants no more of the
+	// request. Its answer is as good as any (RFC 9113 §8.1).
+	ErrStopped = errors.New("http2: the backend wants no more of the request")
 
 	errGone    = errors.New("http2: the peer closed the connection")
 	errClosed  = errors.New("http2: the connection was closed")
@@ -42,6 +47,15 @@ type ConnError struct {
 }
 
 func (e *ConnError) Error() string { return fmt.Sprintf("http2: %s (%v)", e.Reason, e.Code) }
+
+// unprocessedError is a reason for which a call was not processed.
+type unprocessedError struct{ reason error }
+
+func (e *unprocessedError) Error() string { return ErrUnprocessed.Error() + ": " + e.reason.Error() }
+
+func (e *unprocessedError) Is(target error) bool { return target == ErrUnprocessed }
+
+func (e *unprocessedError) Unwrap() error { return e.reason }
 
 // GoAwayError is the end of a connection that its peer announced.
 type GoAwayError struct{ Code http2.ErrCode }

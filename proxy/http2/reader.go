@@ -27,9 +27,6 @@ func (r *reader) buf() []byte {
 	return r.small[:]
 }
 
-// buffered says how many bytes can be had without waiting.
-func (r *reader) buffered() int { return r.w - r.r }
-
 // need returns the next n bytes, at most a frame, without taking them. They are
 // valid until the next call. partial says that waiting for them is waiting in
 // the middle of something.

@@ -162,6 +162,9 @@ func (c *ServerConn) lastPeer() uint32 { return min(c.lastID, c.drain.last) }
 // setting implements role: a client has none that matters here.
 func (c *ServerConn) setting(http2.Setting) error { return nil }
 
+// configured implements role.
+func (c *ServerConn) configured() {}
+
 // wentAway implements role: a client that goes away closes by itself, and makes
 // no new streams.
 func (c *ServerConn) wentAway() {}

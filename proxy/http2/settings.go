@@ -58,6 +58,7 @@ func (c *conn) readSettings(f frame, p []byte) error {
 	if err := c.openAll(window); err != nil {
 		return err
 	}
+	c.role.configured()
 	c.out.pending = appendSettingsAck(c.out.room(headLen))
 	c.flushSoon()
 	return nil

@@ -44,6 +44,7 @@ type stream struct {
 
 	err     error // why it was broken
 	readErr error // why no more is read of it, though it may be answered
+	stopped bool  // a backend wants no more of the request
 	users   int   // goroutines in its methods
 	removed bool  // from the connection's table
 	handled bool  // its handler has returned, or its call was closed
@@ -84,6 +85,7 @@ func (s *stream) release() {
 	if !s.removed || !s.handled || s.users > 0 {
 		return
 	}
+	s.c.credit(nil, s.in.drop())
 	fields, arena, chunks := s.fields, s.arena, s.in.chunks
 	if cap(fields) > keptFields {
 		fields = nil
@@ -313,6 +315,9 @@ func (s *stream) await() error {
 		case c.out.err != nil:
 			c.leaveQueue(s)
 			return c.out.err
+		case s.stopped:
+			c.leaveQueue(s)
+			return ErrStopped
 		case s.localEnded:
 			c.leaveQueue(s)
 			return errMisuse

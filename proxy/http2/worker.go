@@ -41,6 +41,11 @@ func (c *ServerConn) give(s *stream) {
 
 // work runs handlers until there was nothing to do for a while.
 func (c *ServerConn) work(s *stream) {
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.workers.n--
+	}()
 	me := &worker{wake: make(chan *stream, 1)}
 	for s != nil {
 		c.handle(s)
@@ -48,24 +53,23 @@ func (c *ServerConn) work(s *stream) {
 			s = <-me.wake
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.workers.n--
 }
 
 // handle runs the handler, unless the client has given up already.
 func (c *ServerConn) handle(s *stream) {
 	e := &exchange{c: &c.conn, s: s}
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		e.s = nil
+		c.finish(s)
+	}()
 	c.mu.Lock()
 	gone := s.removed
 	c.mu.Unlock()
 	if !gone {
 		c.handler(e)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e.s = nil
-	c.finish(s)
 }
 
 // done gives the worker its next stream, or nil where it has to wait.

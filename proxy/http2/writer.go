@@ -59,13 +59,19 @@ func (c *conn) flush() {
 			return
 		}
 	}
+	if c.watch.stopped {
+		for c.writeOnce() {
+		}
+		c.wrote()
+		return
+	}
 	c.wg.Go(c.writeAll)
 }
 
 // flushSoon is flush for those who must not wait, as the reader: a peer that
 // does not read would otherwise not be listened to.
 func (c *conn) flushSoon() {
-	if c.out.busy || len(c.out.pending) == 0 {
+	if c.out.busy || len(c.out.pending) == 0 || c.watch.stopped {
 		return
 	}
 	c.out.busy = true
@@ -100,9 +106,7 @@ func (c *conn) unkeep() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.out.kept = false
-	if !c.watch.stopped {
-		c.flushSoon()
-	}
+	c.flushSoon()
 }
 
 // writeOnce writes what is pending. It says whether there was anything.

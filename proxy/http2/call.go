@@ -1,0 +1,213 @@
+package http2
+
+import (
+	"golang.org/x/net/http2"
+
+	"sallyport/proxy/message"
+)
+
+// call is a request to a backend. As exchange, it is not used again.
+type call struct {
+	c *ClientConn
+	s *stream // nil when the call is closed; guarded by c.mu
+}
+
+func (k *call) enter() (*stream, error) {
+	k.c.mu.Lock()
+	if k.s == nil {
+		return nil, ErrOver
+	}
+	k.s.users++
+	return k.s, nil
+}
+
+func (k *call) leave(s *stream) {
+	if s != nil {
+		s.users--
+		s.release()
+	}
+	k.c.mu.Unlock()
+}
+
+// WriteHead implements message.Call. The error is ErrUnprocessed where the
+// connection went away before.
+func (k *call) WriteHead(r *message.Request, end bool) error {
+	s, err := k.enter()
+	defer k.leave(s)
+	if err != nil {
+		return err
+	}
+	c := k.c
+	if len(r.Protocol) > 0 {
+		if err := c.awaitConnect(); err != nil {
+			return err
+		}
+	}
+	c.awaitRoom()
+	switch {
+	case k.s == nil:
+		return ErrOver
+	case s.id != 0 || len(r.Protocol) > 0 && end:
+		return errMisuse
+	case c.closing || c.goneBy != nil || c.out.err != nil || c.lastID >= maxWindow-2:
+		return &unprocessedError{errGone}
+	}
+	c.reserved--
+	if len(c.streams) == 0 {
+		c.lastHeard = now()
+		c.arm(c.lastHeard + int64(c.cfg.Ping))
+	}
+	c.lastID += 2
+	if c.lastID == 2 {
+		c.lastID = 1
+	}
+	c.begin(s, c.lastID)
+	s.headless = true
+	s.bodiless = string(r.Method) == "HEAD"
+	if s.sendLeft = r.Length; len(r.Protocol) > 0 {
+		s.tunnel, s.sendLeft = true, message.Unknown
+	}
+	size := fieldsSize(r.Fields) + len(r.Path) + len(r.Authority) + len(r.Method)
+	c.appendSection(s.id, end, size, func(b []byte) []byte { return appendRequest(b, r) })
+	if end {
+		s.localEnded = true
+		c.flush()
+	} else {
+		c.keep()
+	}
+	return nil
+}
+
+// awaitConnect waits until the backend has said whether it takes an extended
+// CONNECT (RFC 8441 §3). The time that it has for its settings bounds the wait.
+func (c *ClientConn) awaitConnect() error {
+	c.flush()
+	for !c.settled && !c.closing {
+		c.settling.Wait()
+	}
+	if !c.peer.connect && !c.closing {
+		return ErrNoTunnel
+	}
+	return nil
+}
+
+// WriteBody implements message.Sender.
+func (k *call) WriteBody(p []byte, flush bool) error {
+	s, err := k.enter()
+	defer k.leave(s)
+	if err != nil {
+		return err
+	}
+	if err := s.sendable(); err != nil {
+		return err
+	}
+	return s.write(p, flush)
+}
+
+// sendable says why nothing more can be sent of a request.
+func (s *stream) sendable() error {
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.stopped:
+		return ErrStopped
+	case s.id == 0 || s.localEnded:
+		return errMisuse
+	}
+	return nil
+}
+
+// End implements message.Sender.
+func (k *call) End(trailers []message.Field) error {
+	s, err := k.enter()
+	defer k.leave(s)
+	if err != nil {
+		return err
+	}
+	k.c.awaitRoom()
+	if err := s.sendable(); err != nil {
+		return err
+	}
+	switch {
+	case k.c.out.err != nil:
+		return k.c.out.err
+	case s.sendLeft > 0:
+		return errLength
+	}
+	s.end(trailers)
+	k.c.flush()
+	return nil
+}
+
+// ReadHead implements message.Call.
+func (k *call) ReadHead() (*message.Response, error) {
+	s, err := k.enter()
+	defer k.leave(s)
+	if err != nil {
+		return nil, err
+	}
+	if s.id == 0 {
+		return nil, errMisuse
+	}
+	for len(s.heads) == 0 {
+		switch {
+		case s.err != nil:
+			return nil, s.err
+		case !s.headless:
+			return nil, errMisuse
+		}
+		s.readable.Wait()
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	r := s.heads[0]
+	s.heads = s.heads[1:]
+	return r, nil
+}
+
+// Body implements message.Call: the call is its answer's body.
+func (k *call) Body() message.Body { return k }
+
+// Read implements message.Body.
+func (k *call) Read(p []byte) (int, error) {
+	s, err := k.enter()
+	defer k.leave(s)
+	switch {
+	case err != nil:
+		return 0, err
+	case s.id == 0:
+		return 0, errMisuse
+	}
+	return s.read(p)
+}
+
+// Trailers implements message.Body.
+func (k *call) Trailers() []message.Field {
+	s, err := k.enter()
+	defer k.leave(s)
+	if err != nil {
+		return nil
+	}
+	return s.trailers
+}
+
+// Close implements message.Call. A call that is not over is cancelled, which
+// costs the connection nothing.
+func (k *call) Close() {
+	s, err := k.enter()
+	defer k.leave(s)
+	if err != nil {
+		return
+	}
+	k.s = nil
+	s.handled = true
+	if s.id == 0 {
+		s.err, s.removed = ErrOver, true
+		k.c.reserved--
+		k.c.settling.Broadcast()
+		k.c.endUnused()
+		return
+	}
+	k.c.reset(s, http2.ErrCodeCancel, ErrOver)
+}
