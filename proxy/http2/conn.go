@@ -176,20 +176,18 @@ func (c *conn) run(preface int) error {
 		// The peer is gone, or this end has closed.
 		ce = nil
 	}
-	if err == io.EOF {
-		err = nil
-	}
 	c.mu.Lock()
 	ours := c.closing
 	if ours {
 		err = c.err
 	}
 	c.mu.Unlock()
-	if !ours && ce == nil {
-		c.lose(err)
+	if !ours && ce == nil && !c.lose(err) {
+		err = nil // a client may close as it likes when it waits for nothing
 	}
 	if !ours && ce != nil {
 		c.fail(ce)
+		err = ce
 	}
 	if ours || ce != nil {
 		c.linger()
@@ -211,13 +209,15 @@ func (c *conn) run(preface int) error {
 	return err
 }
 
-// lose ends a connection whose peer cannot be told anything any more.
-func (c *conn) lose(err error) {
-	reason := error(errGone)
-	if err != nil {
-		reason = err
+// lose ends a connection whose peer cannot be told anything any more. It says
+// whether something was lost with it.
+func (c *conn) lose(err error) bool {
+	reason := err
+	if err == io.EOF {
+		reason = errGone
 	}
 	c.mu.Lock()
+	lost := len(c.streams) > 0 || c.isLate
 	if c.goneBy != nil {
 		reason = c.goneBy
 	}
@@ -229,6 +229,7 @@ func (c *conn) lose(err error) {
 	for _, f := range gone {
 		f()
 	}
+	return lost
 }
 
 // linger reads and throws away what still comes.

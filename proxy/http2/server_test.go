@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -20,17 +19,15 @@ import (
 	"sallyport/proxy/message"
 )
 
-// transport is x/net's client.
-func transport(t testing.TB) *http2.Transport {
-	tr := &http2.Transport{
-		AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, network, addr string, cfg *tls.Config) (net.Conn, error) {
-			if cfg != nil && cfg.ServerName == "localhost" {
-				return tls.Dial(network, addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-			}
-			return new(net.Dialer).DialContext(ctx, network, addr)
-		},
+// transport is net/http's client, in cleartext and over TLS.
+func transport(t testing.TB) *http.Transport {
+	tr := &http.Transport{
+		Protocols:             new(http.Protocols),
+		TLSClientConfig:       &tls.Config{InsecureSkipVerify: true},
+		ExpectContinueTimeout: patience,
 	}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	tr.Protocols.SetHTTP2(true)
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
 }
@@ -180,10 +177,7 @@ func TestServer_AsksForABodyThatWaits(t *testing.T) {
 	req = req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
 		Got100Continue: func() { asked = true },
 	}))
-	tr := &http.Transport{Protocols: new(http.Protocols), ExpectContinueTimeout: patience}
-	tr.Protocols.SetUnencryptedHTTP2(true)
-	defer tr.CloseIdleConnections()
-	get(t, tr, req)
+	get(t, transport(t), req)
 	if !asked {
 		t.Error("no 100")
 	}
