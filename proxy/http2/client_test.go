@@ -404,7 +404,7 @@ func TestClient_HostileBackends(t *testing.T) {
 func (b *rawBackend) headers(fields ...string) {
 	var block []byte
 	for _, f := range fields {
-		i := strings.LastIndex(f[:strings.Index(f, " ")], ":")
+		i := strings.Index(f, ": ")
 		block = appendField(block, message.Field{Name: []byte(f[:i]), Value: []byte(f[i+2:])})
 	}
 	b.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true})

@@ -63,7 +63,7 @@ var plain = []string{":method: GET", ":scheme: http", ":path: /", ":authority: a
 func section(fields ...string) []byte {
 	var b []byte
 	for _, f := range fields {
-		i := strings.Index(f[1:], ":") + 1
+		i := strings.Index(f, ": ")
 		name, value := f[:i], f[i+2:]
 		b = append(b, 0)
 		b = appendInt(b, 0, 7, len(name))
