@@ -187,9 +187,7 @@ func (c *ClientConn) due(t int64) int64 {
 	wait := int64(c.cfg.Ping)
 	switch {
 	case c.pingSince != 0 && c.pingSince+wait <= t:
-		for _, f := range c.end(errDead) {
-			go f()
-		}
+		c.end(errDead)
 		return never
 	case c.pingSince != 0:
 		return c.pingSince + wait

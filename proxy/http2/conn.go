@@ -2,7 +2,6 @@ package http2
 
 import (
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -170,28 +169,7 @@ const (
 
 // run reads frames until the connection ends, and waits for all that works for it.
 func (c *conn) run(preface int) error {
-	err := c.read(preface)
-	var ce *ConnError
-	if !errors.As(err, &ce) {
-		// The peer is gone, or this end has closed.
-		ce = nil
-	}
-	c.mu.Lock()
-	ours := c.closing
-	if ours {
-		err = c.err
-	}
-	c.mu.Unlock()
-	if !ours && ce == nil && !c.lose(err) {
-		err = nil // a client may close as it likes when it waits for nothing
-	}
-	if !ours && ce != nil {
-		c.fail(ce)
-		err = ce
-	}
-	if ours || ce != nil {
-		c.linger()
-	}
+	err := c.finish(c.read(preface))
 	c.nc.Close()
 	c.in.release()
 	if c.block != nil {
@@ -209,13 +187,30 @@ func (c *conn) run(preface int) error {
 	return err
 }
 
+// finish ends the connection for what reading ended with, unless something else
+// has ended it, and returns the reason.
+func (c *conn) finish(err error) error {
+	var ce *ConnError
+	if errors.As(err, &ce) {
+		c.fail(ce)
+	}
+	c.mu.Lock()
+	closing, reason := c.closing, c.err
+	c.mu.Unlock()
+	switch {
+	case closing:
+		c.linger()
+		return reason
+	case c.lose(err):
+		return err
+	}
+	return nil // a peer may close as it likes when it waits for nothing
+}
+
 // lose ends a connection whose peer cannot be told anything any more. It says
 // whether something was lost with it.
 func (c *conn) lose(err error) bool {
 	reason := err
-	if err == io.EOF {
-		reason = errGone
-	}
 	c.mu.Lock()
 	lost := len(c.streams) > 0 || c.isLate
 	if c.goneBy != nil {

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"io"
 
 	"golang.org/x/net/http2"
 )
@@ -20,6 +21,9 @@ func (c *conn) read(preface int) error {
 	}
 	for {
 		p, err := c.in.need(headLen, c.block != nil)
+		if err == io.EOF {
+			return errGone
+		}
 		if err != nil {
 			return err
 		}

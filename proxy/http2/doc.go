@@ -1,2 +1,64 @@
-// Package http2 turns HTTP/2 into messages and back.
+// Package http2 turns HTTP/2 into messages and back: a server for clients
+// (ServerConn) and a client for backends in cleartext (ClientConn), by RFC 9113,
+// with the extended CONNECT of RFC 8441 for WebSocket. Package message says what
+// both give and take.
+//
+// # Parts
+//
+// Reading these files in this order is reading the package.
+//
+//	conn.go       what both ends of a connection have in common, and its end
+//	reader.go     bytes as they come; an idle connection holds 512 of them
+//	frame.go      heads of frames
+//	dispatch.go   each kind of frame, and DATA piece by piece
+//	section.go    HEADERS and CONTINUATION become a list of fields (x/net's hpack)
+//	validate.go   which bytes may stand where
+//	request.go    a list of fields becomes a request, or is refused
+//	response.go   the same for an answer
+//	stream.go     a stream's state, its body both ways
+//	flow.go       windows, and who may send next
+//	buffers.go    what is pooled
+//	encode.go     heads become HPACK
+//	writer.go     one write for all that is ready
+//	settings.go   the peer's settings
+//	budget.go     what a peer may have done for nothing
+//	watch.go      one timer a connection for all its timeouts
+//	server.go     ServerConn; worker.go runs handlers, exchange.go is what they
+//	              get, drain.go ends a connection without losing a request
+//	client.go     ClientConn; call.go is one request to a backend
+//
+// # Who owns what
+//
+// Run reads, in its caller's goroutine. It starts the workers that run handlers,
+// at most MaxStreams, which serve one stream after another and leave when there
+// has been none for a while; and now and then a goroutine that writes. Run
+// returns when all of them have ended. A client's calls are their callers'.
+//
+// What the reader parses is the reader's; everything that others see is guarded by
+// the connection's one mutex, mu, and there is no other lock. It is let go for each
+// write to the network, for each call of a handler or of an OnGone function, and
+// while somebody waits. So whoever calls what flushes or waits looks at the
+// stream again afterwards.
+//
+// Streams are used again. An exchange and a call are not: they let go of their
+// stream when they are over, so that a late Reset hits nobody.
+//
+// # Bounds
+//
+// What a peer has sent and nobody has read waits in its stream, up to 256 KiB
+// and 1 MiB for all streams of a connection; windows open as it is read, not as
+// it comes. What a peer does not read waits up to 64 KiB a connection; then
+// senders wait, in the order in which they came. A field section is bounded in
+// bytes and in lines. Streams are bounded in number, and so are handlers that
+// have not returned from streams that are gone. Frames and streams that cost work
+// and bring nobody forward use up a budget.
+//
+// # How it fails
+//
+// A request that HTTP/1.1 would read in another way is malformed, and its stream
+// reset; nothing is repaired. So is a stream whose handler returned without a
+// whole answer. What breaks the connection's own rules, or uses up its budget, ends
+// the connection with GOAWAY. A peer that does not read or does not send in time
+// loses the stream, or the connection where it is what stands still. Whoever
+// waits for a stream is woken by its end, whatever it was.
 package http2

@@ -82,12 +82,14 @@ type streamError struct {
 	reason string
 }
 
-func (e *streamError) Error() string { return fmt.Sprintf("http2: %s (%v)", e.reason, e.code) }
+func (e *streamError) Error() string { return e.reason }
 
+// malformed is what RFC 9113 §8.1.1 calls so.
 func malformed(reason string) *streamError {
 	return &streamError{http2.ErrCodeProtocol, reason}
 }
 
+// broken is a connection error of type PROTOCOL_ERROR.
 func broken(reason string) *ConnError {
 	return &ConnError{http2.ErrCodeProtocol, reason}
 }

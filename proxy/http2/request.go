@@ -199,7 +199,7 @@ func (s *stream) setTarget(p *pseudo, host []byte) error {
 var websocket = []byte("websocket")
 
 func (c *Config) schemeOK(scheme []byte) bool {
-	return bytes.EqualFold(scheme, []byte("https")) || !c.Secure && bytes.EqualFold(scheme, []byte("http"))
+	return string(scheme) == "https" || !c.Secure && string(scheme) == "http"
 }
 
 // setBody says what body follows. A tunnel's length is not known.

@@ -72,7 +72,8 @@ func (c *ServerConn) headers(f frame, b *block) error {
 	}
 	c.lastID = f.id
 	if f.id > c.drain.last {
-		return nil // the client was told that it is not processed
+		c.forget(f.id) // the client was told that it is not processed
+		return c.free.charge(costFrame)
 	}
 	if len(c.streams) >= c.cfg.MaxStreams {
 		return c.refuse(f.id, http2.ErrCodeRefusedStream)
@@ -86,20 +87,16 @@ func (c *ServerConn) open(id uint32, b *block, end bool) error {
 	err := s.parseRequest(b, end)
 	c.begin(s, id)
 	s.remoteEnded = end
-	var bad *streamError
-	var no refusal
-	switch {
-	case err == nil:
+	if err == nil {
 		c.give(s)
 		return nil
-	case errors.As(err, &bad):
-		s.handled = true
-		return c.fault(s, bad)
-	case errors.As(err, &no):
-		s.handled = true
+	}
+	s.handled = true
+	var no refusal
+	if errors.As(err, &no) {
 		return c.answer(s, int(no))
 	}
-	return err
+	return c.fault(s, malformed(err.Error()))
 }
 
 // answer answers a request that no handler sees. mu is held.
@@ -108,13 +105,13 @@ func (c *ServerConn) answer(s *stream, status int) error {
 		return appendResponse(b, &message.Response{Status: status})
 	})
 	s.localEnded = true
-	c.finish(s)
+	c.leave(s)
 	c.flushSoon()
 	return c.free.charge(costReset)
 }
 
-// finish ends what a handler has left of its stream (RFC 9113 §8.1). mu is held.
-func (c *ServerConn) finish(s *stream) {
+// leave ends what a handler has left of its stream (RFC 9113 §8.1). mu is held.
+func (c *ServerConn) leave(s *stream) {
 	s.handled = true
 	s.onGone = nil
 	switch {

@@ -172,7 +172,7 @@ func (c *conn) reset(s *stream, code http2.ErrCode, reason error) (f func()) {
 // fault resets s for what the peer did wrong with it, and charges for it. mu is held.
 func (c *conn) fault(s *stream, e *streamError) error {
 	if f := c.reset(s, e.code, e); f != nil {
-		go f()
+		c.wg.Go(f)
 	}
 	return c.free.charge(costReset)
 }

@@ -62,7 +62,7 @@ func (c *ServerConn) handle(s *stream) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		e.s = nil
-		c.finish(s)
+		c.leave(s)
 	}()
 	c.mu.Lock()
 	gone := s.removed
