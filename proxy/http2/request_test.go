@@ -50,6 +50,9 @@ func TestServer_MalformedRequestsAreReset(t *testing.T) {
 		"path with a line break":      with(":path: /a\r\nX: y"),
 		"path with a fragment":        with(":path: /a#b"),
 		"path with bytes beyond":      with(":path: /\xff"),
+		"path with a broken escape":   with(":path: /%2p"),
+		"path with a backslash":       with(":path: /a\\b"),
+		"query with a quote":          with(":path: /?\""),
 		"star for GET":                with(":path: *"),
 		"scheme other":                with(":scheme: ftp"),
 		"authority with a user":       with(":authority: me@a"),
@@ -157,12 +160,13 @@ func TestServer_TakesWhatIsWellFormed(t *testing.T) {
 		hello(e)
 	})
 	for want, fields := range map[string][]string{
-		"GET a /":              plain,
-		"GET a:80 /?q=%20&x='": with(":authority: a:80", ":path: /?q=%20&x='"),
-		"OPTIONS a *":          with(":method: OPTIONS", ":path: *"),
-		"GET [::1]:8080 /":     with(":authority: [::1]:8080"),
-		"GET b /":              with(":authority", "host: b"),
-		"GET A /":              with(":authority: A", "host: a"),
+		"GET a /":                plain,
+		"GET a:80 /?q=%20&x='":   with(":authority: a:80", ":path: /?q=%20&x='"),
+		"GET a /?a[]=1|2&b=100%": with(":path: /?a[]=1|2&b=100%"),
+		"OPTIONS a *":            with(":method: OPTIONS", ":path: *"),
+		"GET [::1]:8080 /":       with(":authority: [::1]:8080"),
+		"GET b /":                with(":authority", "host: b"),
+		"GET A /":                with(":authority: A", "host: a"),
 	} {
 		c := f.dial(t)
 		c.request(1, true, fields...)

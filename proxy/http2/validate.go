@@ -3,8 +3,8 @@ package http2
 import "bytes"
 
 // class says for each byte where it may stand.
-var class = func() (t [256]uint8) {
-	set := func(bit uint8, chars string) {
+var class = func() (t [256]uint16) {
+	set := func(bit uint16, chars string) {
 		for i := range len(chars) {
 			t[chars[i]] |= bit
 		}
@@ -14,10 +14,12 @@ var class = func() (t [256]uint8) {
 	const unreserved, subDelims = lower + upper + digit + "-._~", "!$&'()*+,;="
 	set(inName, lower+digit+"!#$%&'*+-.^_`|~")
 	set(inMethod, lower+upper+digit+"!#$%&'*+-.^_`|~")
-	set(inPath, unreserved+subDelims+":@/?%")
-	set(inHost, unreserved+subDelims+"%")
+	set(inPath, unreserved+subDelims+":@/%[]|")
+	set(inQuery, unreserved+subDelims+":@/%[]|?{}^`\\")
+	set(inHost, unreserved+subDelims)
 	set(inAddress, digit+"abcdefABCDEF:.")
 	set(inDigits, digit)
+	set(inHex, digit+"abcdefABCDEF")
 	for c := range t {
 		if c >= 0x20 && c != 0x7f || c == '\t' {
 			t[c] |= inValue
@@ -29,14 +31,16 @@ var class = func() (t [256]uint8) {
 const (
 	inName    = 1 << iota // a field's, of which HTTP/2 has no capitals (RFC 9113 §8.2.1)
 	inMethod              // a token (RFC 9110 §5.6.2)
-	inPath                // RFC 3986 §3.3 and §3.4, which is all that HTTP/1.1 takes (RFC 9112 §3.2.1)
-	inHost                // RFC 3986 §3.2.2, reg-name and IPv4
+	inPath                // RFC 3986 §3.3, and what browsers do not encode there
+	inQuery               // RFC 3986 §3.4, and what browsers do not encode there
+	inHost                // RFC 3986 §3.2.2, reg-name and IPv4, without escapes
 	inAddress             // IPv6
 	inDigits
+	inHex
 	inValue // no controls but the tab (RFC 9110 §5.5)
 )
 
-func all(b []byte, bit uint8) bool {
+func all(b []byte, bit uint16) bool {
 	for _, c := range b {
 		if class[c]&bit == 0 {
 			return false
@@ -59,8 +63,26 @@ func validValue(b []byte) bool {
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }
 
-// validPath wants an absolute path with perhaps a query.
-func validPath(b []byte) bool { return len(b) > 0 && b[0] == '/' && all(b, inPath) }
+// validPath wants an absolute path with perhaps a query. Both may have the
+// characters that RFC 3986 would have encoded and that browsers send as they
+// are ("?a[]=1|2"): no HTTP/1.1 server ends a target at them. In the path, where
+// backends decode it to find something, an escape must be one.
+func validPath(b []byte) bool {
+	path, query, _ := bytes.Cut(b, []byte{'?'})
+	return len(path) > 0 && path[0] == '/' && all(path, inPath) && validEscapes(path) && all(query, inQuery)
+}
+
+func validEscapes(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '%')
+		if i < 0 {
+			return true
+		}
+		if b = b[i+1:]; len(b) < 2 || !all(b[:2], inHex) {
+			return false
+		}
+	}
+}
 
 // validAuthority wants a host with perhaps a port, and no user (RFC 9110 §4.2.4).
 func validAuthority(b []byte) bool {
