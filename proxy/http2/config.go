@@ -27,6 +27,7 @@ const (
 	connWindow   = 1 << 20   // what may wait in all streams of a connection
 	maxPending   = 64 << 10  // what may wait for the peer to read before senders wait
 	maxTable     = 4 << 10   // HPACK's dynamic table for what the peer sends
+	maxJoined    = 512 << 10 // cookies of all streams of a connection that came in crumbs, which may come from that table
 )
 
 const (

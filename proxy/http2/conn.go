@@ -30,6 +30,8 @@ type conn struct {
 	mu      sync.Mutex
 	out     outbox
 	streams map[uint32]*stream
+	most    int      // that streams has held, which is what it keeps room for
+	joined  int      // bytes of cookies that came in crumbs
 	forgets []uint32 // the last streams that this end has reset, whose frames may still be on their way
 	free    budget
 	watch   watch

@@ -380,3 +380,52 @@ func TestServer_WorkersAreUsedAgain(t *testing.T) {
 		t.Errorf("%d goroutines, then %d", before, after)
 	}
 }
+
+func TestServer_EndsSectionsThatLiveOffTheTable(t *testing.T) {
+	f := serve(t, Config{}, hello)
+	c := f.dial(t)
+	go io.Copy(io.Discard, c.nc)
+	// One cookie of 3,900 bytes is put into the table, and named often.
+	crumb := append(appendInt(nil, 0x40, 6, 32), appendInt(nil, 0, 7, 3900)...)
+	crumb = append(crumb, bytes.Repeat([]byte{'c'}, 3900)...)
+	c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: append(section(plain...), crumb...), EndHeaders: true, EndStream: true})
+	bomb := append(section(plain...), bytes.Repeat([]byte{0x80 | 62}, 15)...)
+	for id := uint32(3); !f.over(); id += 2 {
+		if c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: bomb, EndHeaders: true, EndStream: true}) != nil {
+			break
+		}
+	}
+	f.calmed(t)
+}
+
+func TestServer_BoundsJoinedCookies(t *testing.T) {
+	release := make(chan struct{})
+	var most atomic.Int64
+	f := serve(t, Config{}, func(e message.Exchange) {
+		<-release
+		hello(e)
+	})
+	c := f.dial(t)
+	crumb := "cookie: " + strings.Repeat("c", 7000)
+	for id := uint32(1); id < 200; id += 2 {
+		c.request(id, true, with(crumb, crumb)...)
+	}
+	c.WritePing(false, [8]byte{})
+	c.await(http2.FramePing)
+	f.each(func(sc *ServerConn) {
+		sc.mu.Lock()
+		defer sc.mu.Unlock()
+		most.Store(int64(sc.joined))
+	})
+	if n := most.Load(); n == 0 || n > maxJoined {
+		t.Errorf("%d bytes of cookies", n)
+	}
+	close(release)
+	f.each(func(sc *ServerConn) {
+		eventually(t, "cookies to be let go", func() bool {
+			sc.mu.Lock()
+			defer sc.mu.Unlock()
+			return sc.joined == 0
+		})
+	})
+}

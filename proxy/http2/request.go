@@ -69,6 +69,9 @@ func (s *stream) parseRequest(b *block, end bool) error {
 			return err
 		}
 	}
+	if h.cookies > 1 && s.c.joined+h.size > maxJoined {
+		return refuseLarge
+	}
 	h.joinCookies()
 	s.req.Fields = s.fields
 	if err := s.setTarget(&p, h.host); err != nil {
@@ -100,7 +103,7 @@ func (h *sorter) take(f message.Field) error {
 	case message.ProxyAuthenticate, message.ProxyAuthorization, message.HTTP2Settings:
 		return nil // between the client and this proxy
 	case message.TE:
-		if !bytes.EqualFold(f.Value, []byte("trailers")) {
+		if string(f.Value) != "trailers" {
 			return malformed("te that is not trailers")
 		}
 		r.Trailers = true
@@ -156,6 +159,8 @@ func (h *sorter) joinCookies() {
 	}
 	s.arena, s.fields = value, kept
 	s.fields[h.crumb].Value = value
+	s.joined = h.size
+	s.c.joined += h.size
 }
 
 // setTarget checks the pseudo-fields and makes the request's target of them.

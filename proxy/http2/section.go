@@ -118,5 +118,18 @@ func (c *conn) decode(p []byte) error {
 	if err != nil {
 		return &ConnError{http2.ErrCodeCompression, err.Error()}
 	}
+	if b.size > swollen && b.size > swollenTimes*len(p) {
+		if err := c.charge(costReset); err != nil {
+			return err
+		}
+	}
 	return c.role.headers(c.blockFor, b)
 }
+
+// A section that is so large, and so many times as large as what was sent of
+// it, lives off the dynamic table: it costs the peer next to nothing, and those
+// that it is sent on to all of it.
+const (
+	swollen      = 16 << 10
+	swollenTimes = 64
+)

@@ -54,6 +54,7 @@ type stream struct {
 	req     message.Request
 	fields  []message.Field
 	arena   []byte
+	joined  int  // of conn.joined
 	expects bool // 100 (Continue) is still owed
 
 	// A client's.
@@ -86,6 +87,7 @@ func (s *stream) release() {
 		return
 	}
 	s.c.credit(nil, s.in.drop())
+	s.c.joined -= s.joined
 	fields, arena, chunks := s.fields, s.arena, s.in.chunks
 	if cap(fields) > keptFields {
 		fields = nil
@@ -106,6 +108,7 @@ func (c *conn) begin(s *stream, id uint32) {
 	s.id = id
 	s.sendWindow = c.peer.initialWindow
 	c.streams[id] = s
+	c.most = max(c.most, len(c.streams))
 	c.idleSince = 0
 }
 

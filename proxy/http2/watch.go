@@ -57,6 +57,9 @@ func (c *conn) look() {
 	}
 }
 
+// keptStreams is how many streams an idle connection keeps room for.
+const keptStreams = 8
+
 func (c *conn) sweep(t int64) (gone []func()) {
 	if c.watch.at = 0; c.watch.stopped {
 		return nil
@@ -83,6 +86,9 @@ func (c *conn) sweep(t int64) (gone []func()) {
 	check(deadline(c.idleSince, c.cfg.Idle), nil)
 	if c.closing {
 		return gone
+	}
+	if len(c.streams) == 0 && c.most > keptStreams {
+		c.streams, c.most = make(map[uint32]*stream), 0
 	}
 	for _, s := range c.streams {
 		next = min(next, s.sweep(t))
