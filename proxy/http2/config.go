@@ -2,9 +2,8 @@ package http2
 
 import "time"
 
-// Config says what a connection allows its peer. It may be shared by any number
-// of connections, and must not change while they live. The zero value of each
-// setting takes the default that is named beside it.
+// Config says what a connection allows its peer. The zero value of each setting
+// takes the default that is named beside it.
 type Config struct {
 	// Secure is true under TLS: a request's :scheme must be https then, and
 	// otherwise may also be http. Only a server looks at it.

@@ -10,12 +10,14 @@
 //	conn.go       what both ends of a connection have in common, and its end
 //	reader.go     bytes as they come; an idle connection holds 512 of them
 //	frame.go      heads of frames
-//	dispatch.go   each kind of frame, and DATA piece by piece
+//	dispatch.go   each kind of frame
 //	section.go    HEADERS and CONTINUATION become a list of fields (x/net's hpack)
 //	validate.go   which bytes may stand where
 //	request.go    a list of fields becomes a request, or is refused
 //	response.go   the same for an answer
-//	stream.go     a stream's state, its body both ways
+//	stream.go     a stream's state, from its beginning to its use for another
+//	inbound.go    DATA that comes, until it is read
+//	outbound.go   DATA that goes, as far as windows allow
 //	flow.go       windows, and who may send next
 //	buffers.go    what is pooled
 //	encode.go     heads become HPACK

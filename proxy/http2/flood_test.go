@@ -429,3 +429,26 @@ func TestServer_BoundsJoinedCookies(t *testing.T) {
 		})
 	})
 }
+
+// TestServer_WorkerOnItsWayOutIsNotWaitedFor: a stream that came while the last
+// worker left would have been queued for nobody.
+func TestServer_WorkerOnItsWayOutIsNotWaitedFor(t *testing.T) {
+	f := serve(t, Config{MaxStreams: 1}, hello)
+	c := f.dial(t)
+	for id := uint32(1); id < 100; id += 2 {
+		c.request(id, true, plain...)
+		c.await(http2.FrameData)
+		f.each(func(sc *ServerConn) {
+			eventually(t, "an idle worker", func() bool {
+				sc.mu.Lock()
+				defer sc.mu.Unlock()
+				idle := len(sc.workers.idle)
+				sc.workers.trim(never)
+				if idle > 0 && sc.workers.n > 0 {
+					t.Fatalf("%d workers on their way out", sc.workers.n)
+				}
+				return idle > 0
+			})
+		})
+	}
+}

@@ -11,7 +11,7 @@ import "time"
 type workers struct {
 	queue []*stream
 	idle  []*worker // the last one waits shortest, and is taken first
-	n     int
+	n     int       // workers that are not on their way out
 }
 
 type worker struct {
@@ -41,10 +41,13 @@ func (c *ServerConn) give(s *stream) {
 
 // work runs handlers until there was nothing to do for a while.
 func (c *ServerConn) work(s *stream) {
+	left := false
 	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.workers.n--
+		if !left { // a handler has ended the goroutine
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.workers.n--
+		}
 	}()
 	me := &worker{wake: make(chan *stream, 1)}
 	for s != nil {
@@ -53,6 +56,7 @@ func (c *ServerConn) work(s *stream) {
 			s = <-me.wake
 		}
 	}
+	left = true
 }
 
 // handle runs the handler, unless the client has given up already.
@@ -83,6 +87,7 @@ func (c *ServerConn) done(me *worker) *stream {
 		return s
 	}
 	if c.closing {
+		w.n--
 		me.wake <- nil
 		return nil
 	}
@@ -100,6 +105,7 @@ func (w *workers) trim(t int64) int64 {
 	n := 0
 	for n < len(w.idle) && w.idle[n].since <= t-idleWorker {
 		w.idle[n].wake <- nil
+		w.n-- // now, lest a stream is queued for a worker that is on its way out
 		n++
 	}
 	w.idle = append(w.idle[:0], w.idle[n:]...)
