@@ -14,7 +14,7 @@ type Config struct {
 	MaxFields      int // lines of a field section: 128
 
 	Header time.Duration // for the preface, the first SETTINGS, its acknowledgement, and a field section once begun: 10 s
-	Read   time.Duration // for progress of a body that somebody waits for: 30 s; a client's calls: none
+	Read   time.Duration // for progress of a body that somebody waits for, but not of a tunnel: 30 s; a client's calls: none
 	Write  time.Duration // for progress of what the peer shall read: 30 s
 	Idle   time.Duration // without a stream: a server's 2 min; a client's none
 	Ping   time.Duration // a client asks a backend that is silent for so long whether it is alive, and gives it as long again: 15 s

@@ -452,3 +452,49 @@ func TestServer_WorkerOnItsWayOutIsNotWaitedFor(t *testing.T) {
 		})
 	}
 }
+
+func TestServer_TunnelMayBeSilent(t *testing.T) {
+	f := serve(t, Config{Read: 50 * time.Millisecond}, func(e message.Exchange) {
+		if e.Request().Protocol != nil {
+			echo(e)
+			return
+		}
+		if _, err := io.ReadAll(e.Body()); errors.Is(err, errReadSlow) {
+			answer(e, 408, "")
+		}
+	})
+	c := f.dial(t)
+	c.request(1, false, with(":method: CONNECT", ":protocol: websocket")...)
+	c.await(http2.FrameHeaders)
+	c.request(3, false, with(":method: POST")...)
+	c.await(http2.FrameHeaders) // this one's time is over
+	c.WriteData(1, true, []byte("word"))
+	for {
+		if d := c.await(http2.FrameData).(*http2.DataFrame); d.StreamID == 1 {
+			if string(d.Data()) != "word" {
+				t.Errorf("%q", d.Data())
+			}
+			return
+		}
+	}
+}
+
+func TestServer_MayBeDrainedBeforeItRuns(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	sc := NewServerConn(theirs, Config{}, hello)
+	sc.Shutdown()
+	ran := make(chan error)
+	go func() { ran <- sc.Run() }()
+	go func() {
+		io.WriteString(ours, http2.ClientPreface)
+		ours.Write(appendSettings(nil))
+	}()
+	c := &rawClient{http2.NewFramer(ours, ours), ours, t}
+	c.await(http2.FrameSettings)
+	c.await(http2.FrameGoAway)
+	ours.Close()
+	if err := <-ran; err != nil {
+		t.Error(err)
+	}
+}

@@ -227,7 +227,7 @@ func (s *stream) read(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		}
-		if s.readSince == 0 && c.cfg.Read > 0 {
+		if s.readSince == 0 && c.cfg.Read > 0 && s.req.Protocol == nil && !s.tunnel {
 			s.readSince = now()
 			c.arm(s.readSince + int64(c.cfg.Read))
 		}

@@ -18,14 +18,21 @@ type ServerConn struct {
 }
 
 // NewServerConn makes a connection of one whose peer is about to send the
-// preface. handler answers a request; it is called by many goroutines at once. It must
-// not return before all others that use the exchange have let go of it, and
-// what it has not answered by then is reset. A panic of it is not recovered.
+// preface; its times run from here. handler answers a request, in a goroutine that
+// it has to itself until it returns. It must not return before all others that use the
+// exchange have let go of it, and what it has not answered by then is reset. A
+// panic of it is not recovered.
 func NewServerConn(nc net.Conn, cfg Config, handler func(message.Exchange)) *ServerConn {
 	cfg = cfg.forServer()
 	c := &ServerConn{handler: handler}
 	c.conn.init(nc, &cfg, c)
 	c.drain.last = maxWindow
+	c.greet("",
+		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(cfg.MaxStreams)},
+		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(cfg.MaxHeaderBytes)},
+		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
+	)
 	return c
 }
 
@@ -39,12 +46,6 @@ func Serve(nc net.Conn, cfg Config, handler func(message.Exchange)) error {
 // it was idle, or that it was drained.
 func (c *ServerConn) Run() error {
 	c.mu.Lock()
-	c.greet("",
-		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.cfg.MaxStreams)},
-		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.cfg.MaxHeaderBytes)},
-		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
-	)
 	c.flushSoon()
 	c.mu.Unlock()
 	return c.run(len(http2.ClientPreface))
