@@ -8,7 +8,7 @@ import (
 	"sallyport/proxy/message"
 )
 
-// exchange is what a handler gets. It is one more than the stream, and not used
+// exchange is what a handler gets of a stream. Unlike the stream it is not used
 // again, so that what is called after the handler has returned, by a timer
 // say, finds nothing rather than another client's stream.
 type exchange struct {

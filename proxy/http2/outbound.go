@@ -35,7 +35,7 @@ func (s *stream) write(p []byte, flush bool) error {
 		}
 		c.free.earn(earnData)
 		c.out.room(headLen + n)
-		s.lastData, s.lastTaken = len(c.out.pending), c.out.taken
+		s.lastData, s.lastTaken = len(c.out.pending)+headLen, c.out.taken
 		c.out.pending = frame{length: n, kind: http2.FrameData, id: s.id}.append(c.out.pending)
 		c.out.pending = append(c.out.pending, p[:n]...)
 		p = p[n:]
@@ -115,7 +115,7 @@ func (s *stream) end(trailers []message.Field) {
 	case len(trailers) > 0:
 		c.appendSection(s.id, true, fieldsSize(trailers), func(b []byte) []byte { return appendFields(b, trailers) })
 	case s.lastTaken == c.out.taken && s.lastData > 0:
-		c.out.pending[s.lastData+4] |= byte(http2.FlagDataEndStream)
+		c.out.pending[s.lastData-headLen+4] |= byte(http2.FlagDataEndStream)
 	default:
 		c.out.pending = frame{kind: http2.FrameData, flags: http2.FlagDataEndStream, id: s.id}.append(c.out.room(headLen))
 	}

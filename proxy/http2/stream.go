@@ -33,7 +33,7 @@ type stream struct {
 	sendLeft   int64  // of the head's Length; Unknown: any
 	headSent   bool   // the final one
 	localEnded bool   // END_STREAM was queued, or the stream is gone
-	lastData   int    // where in out.pending its last DATA frame begins
+	lastData   int    // where in out.pending the payload of its last DATA frame begins; 0: none
 	lastTaken  uint64 // out.taken at that time; the frame has left when they differ
 	writable   sync.Cond
 	sending    bool // somebody waits to send

@@ -77,3 +77,19 @@ func TestServer_AnswersThatAreReadyLeaveInOneWrite(t *testing.T) {
 	close(hangUp)
 	<-ran
 }
+
+func TestServer_EndRidesOnTheLastDataFrame(t *testing.T) {
+	f := serve(t, Config{}, func(e message.Exchange) {
+		e.WriteHead(&message.Response{Status: 200, Length: message.Unknown}, false)
+		e.WriteBody([]byte("whole"), false)
+		e.End(nil)
+	})
+	c := f.dial(t)
+	id := uint32(1)
+	eventually(t, "an end on the data itself", func() bool { // unless what was kept left in between
+		c.request(id, true, plain...)
+		id += 2
+		d := c.await(http2.FrameData).(*http2.DataFrame)
+		return d.StreamEnded() && len(d.Data()) > 0
+	})
+}
