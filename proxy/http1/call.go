@@ -24,6 +24,7 @@ type Call struct {
 	interim  int    // 1xx so far
 	read     bool   // the last head has been
 	sentAll  atomic.Bool
+	stopped  atomic.Bool // the backend takes no more of it
 	answered atomic.Bool
 	persists atomic.Bool // the last head has been read, and lets another call follow
 
@@ -36,6 +37,7 @@ type Call struct {
 func (x *Call) begin() {
 	x.toHead, x.protocol, x.interim, x.read = false, nil, 0, false
 	x.sentAll.Store(false)
+	x.stopped.Store(false)
 	x.answered.Store(false)
 	x.persists.Store(false)
 	x.body.begin(&x.conn.in, none, 0, limits{})
@@ -128,9 +130,24 @@ func mayHaveBody(method []byte) bool {
 	return false
 }
 
-// WriteBody implements message.Sender.
+// WriteBody implements message.Sender. After an error the backend may still have
+// answered: it gets as long for that as if it had got the whole.
 func (x *Call) WriteBody(p []byte, flush bool) error {
-	return x.conn.out.body(p, flush)
+	err := x.conn.out.body(p, flush)
+	if err != nil && !x.stopped.Swap(true) {
+		_ = x.boundAnswer()
+	}
+	return err
+}
+
+// boundAnswer begins the time that the backend has to answer.
+func (x *Call) boundAnswer() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.awaiting {
+		return x.conn.in.within(x.conn.cfg.Response)
+	}
+	return nil
 }
 
 // End implements message.Sender. Of a tunnel it closes the one half.
@@ -142,13 +159,8 @@ func (x *Call) End(trailers []message.Field) error {
 	if tunnel {
 		return closeWrite(x.conn.conn)
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	x.sentAll.Store(true)
-	if x.awaiting {
-		return x.conn.in.within(x.conn.cfg.Response)
-	}
-	return nil
+	return x.boundAnswer()
 }
 
 // ReadHead implements message.Call. An error is *Broken where the backend did
@@ -176,7 +188,7 @@ func (x *Call) await(begin bool) error {
 	switch {
 	case !begin:
 		return nil
-	case x.sentAll.Load():
+	case x.sentAll.Load(), x.stopped.Load():
 		return x.conn.in.within(x.conn.cfg.Response)
 	}
 	return x.conn.in.within(0)
