@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"sync/atomic"
 	"time"
 )
 
@@ -9,8 +10,8 @@ const (
 	maxPause   = 10 * time.Second
 )
 
-// backend is one address and what is known of it. All fields are guarded by
-// the pool's mutex.
+// backend is one address and what is known of it. Fields that are not atomic are
+// guarded by the pool's mutex.
 type backend struct {
 	address string
 	state   state
@@ -19,13 +20,14 @@ type backend struct {
 	// state it began in: a long answer that began before its backend went
 	// away must not bring it back, and ten tries that fail together are one
 	// failure.
-	epoch int
+	epoch uint64
 
 	pause   time.Duration // the present pause before jitter; 0 when up
 	until   time.Time     // when the present pause ends
 	probing bool          // a probe is under way
 
-	inFlight int
+	inFlight atomic.Int64
+	isUp     atomic.Bool // follows state, for a look without the mutex
 	failures int
 }
 

@@ -7,11 +7,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the gauges of all pools that share a registerer, told apart by
-// their labels, which are names from the configuration.
+// metrics are those of all pools that share a registerer, told apart by their
+// labels, which are names from the configuration.
 type metrics struct {
 	up       *prometheus.GaugeVec
-	flying   *prometheus.GaugeVec
 	failures *prometheus.CounterVec
 }
 
@@ -21,10 +20,6 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sallyport_backend_up",
 			Help: "1 while the backend takes its turn, 0 while it is passed over.",
-		}, labels),
-		flying: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sallyport_backend_requests_in_flight",
-			Help: "Requests sent to the backend whose answer has not ended.",
 		}, labels),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_backend_failures_total",
@@ -36,9 +31,6 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	var err error
 	if m.up, err = shared(r, m.up); err != nil {
-		return nil, err
-	}
-	if m.flying, err = shared(r, m.flying); err != nil {
 		return nil, err
 	}
 	m.failures, err = shared(r, m.failures)
@@ -60,10 +52,19 @@ func shared[C prometheus.Collector](r prometheus.Registerer, c C) (C, error) {
 	return c, nil
 }
 
-func (m *metrics) start(pool string, b *backend) {
+// start begins a backend's series. What is in flight is read off the backend when
+// somebody asks, since it changes with each request.
+func (m *metrics) start(r prometheus.Registerer, pool string, b *backend) error {
 	m.state(pool, b)
-	m.inFlight(pool, b)
 	m.failures.WithLabelValues(pool, b.address).Add(0)
+	if r == nil {
+		return nil
+	}
+	return r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "sallyport_backend_requests_in_flight",
+		Help:        "Requests sent to the backend whose answer has not ended.",
+		ConstLabels: prometheus.Labels{"pool": pool, "backend": b.address},
+	}, func() float64 { return float64(b.inFlight.Load()) }))
 }
 
 func (m *metrics) state(pool string, b *backend) {
@@ -72,10 +73,6 @@ func (m *metrics) state(pool string, b *backend) {
 		v = 1
 	}
 	m.up.WithLabelValues(pool, b.address).Set(v)
-}
-
-func (m *metrics) inFlight(pool string, b *backend) {
-	m.flying.WithLabelValues(pool, b.address).Set(float64(b.inFlight))
 }
 
 func (m *metrics) failed(pool string, b *backend) {

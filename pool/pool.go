@@ -43,8 +43,8 @@ func New(name string, addresses []string, o Options) (*Pool, error) {
 	if name == "" {
 		return nil, errors.New("pool: a pool needs a name")
 	}
-	if len(addresses) == 0 {
-		return nil, fmt.Errorf("pool %s: no backends", name)
+	if len(addresses) == 0 || len(addresses) > MaxBackends {
+		return nil, fmt.Errorf("pool %s: %d backends; from 1 to %d can be", name, len(addresses), MaxBackends)
 	}
 	p := &Pool{name: name, log: o.Log, now: o.now, jitter: o.jitter}
 	if p.log == nil {
@@ -64,14 +64,18 @@ func New(name string, addresses []string, o Options) (*Pool, error) {
 		if p.find(a) != nil {
 			return nil, fmt.Errorf("pool %s: backend %s is listed twice", name, a)
 		}
-		p.backends = append(p.backends, &backend{address: a})
+		b := &backend{address: a}
+		b.isUp.Store(true)
+		p.backends = append(p.backends, b)
 	}
 	var err error
 	if p.metrics, err = newMetrics(o.Metrics); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", name, err)
 	}
 	for _, b := range p.backends {
-		p.metrics.start(p.name, b)
+		if err := p.metrics.start(o.Metrics, p.name, b); err != nil {
+			return nil, fmt.Errorf("pool %s: %w", name, err)
+		}
 	}
 	return p, nil
 }
@@ -82,36 +86,48 @@ func spread(d time.Duration) time.Duration {
 	return d*4/5 + rand.N(d*2/5)
 }
 
+// Ticket is what a try was begun with. It goes back, unchanged, when the try is over.
+type Ticket uint64
+
+// A ticket holds the backend's place in the list (16 bits), whether the try is a
+// probe (1 bit), and the backend's epoch (the rest).
+func newTicket(at int, probe bool, epoch uint64) Ticket {
+	t := Ticket(at) | Ticket(epoch)<<17
+	if probe {
+		t |= 1 << 16
+	}
+	return t
+}
+
+func (t Ticket) place() int    { return int(t & 0xffff) }
+func (t Ticket) probe() bool   { return t&(1<<16) != 0 }
+func (t Ticket) epoch() uint64 { return uint64(t >> 17) }
+
+// MaxBackends is how many backends a pool may have.
+const MaxBackends = 1 << 16
+
 // Pick chooses a backend for one try of a request, never one in tried: the next
 // usable one in turn, or else the next of those that are passed over. ok is
-// false when every backend has been tried.
-//
-// release must be called exactly once, when the try is over; later calls do
-// nothing. nil says the backend answered; context.Canceled that nothing was
-// learnt of it; any other error that it failed, and a *net.OpError of a dial
-// among them that it could not be reached.
-func (p *Pool) Pick(tried []string) (address string, release func(err error), ok bool) {
+// false when every backend has been tried. Release must be called with the
+// ticket, exactly once, when the try is over.
+func (p *Pool) Pick(tried []string) (address string, ticket uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b := p.choose(tried)
-	if b == nil {
-		return "", nil, false
+	at := p.choose(tried)
+	if at < 0 {
+		return "", 0, false
 	}
+	b := p.backends[at]
 	probe := b.probeDue(p.now())
 	if probe {
 		b.probing = true
 	}
-	b.inFlight++
-	p.metrics.inFlight(p.name, b)
-	epoch := b.epoch
-	var once sync.Once
-	return b.address, func(err error) {
-		once.Do(func() { p.release(b, epoch, probe, err) })
-	}, true
+	b.inFlight.Add(1)
+	return b.address, uint64(newTicket(at, probe, b.epoch)), true
 }
 
-// choose returns the next backend in turn, or nil. The caller holds mu.
-func (p *Pool) choose(tried []string) *backend {
+// choose returns the place of the next backend in turn, or -1. The caller holds mu.
+func (p *Pool) choose(tried []string) int {
 	now := p.now()
 	spare := -1
 	for i := range p.backends {
@@ -122,17 +138,16 @@ func (p *Pool) choose(tried []string) *backend {
 		}
 		if b.usable(now) {
 			p.next = at + 1
-			return b
+			return at
 		}
 		if spare < 0 {
 			spare = at
 		}
 	}
-	if spare < 0 {
-		return nil
+	if spare >= 0 {
+		p.next = spare + 1
 	}
-	p.next = spare + 1
-	return p.backends[spare]
+	return spare
 }
 
 // Reached says that a connection to address has just been made. It brings the
@@ -146,13 +161,20 @@ func (p *Pool) Reached(address string) {
 	}
 }
 
-func (p *Pool) release(b *backend, epoch int, probe bool, err error) {
+// Release ends the try that ticket was given for. nil says that the backend
+// answered; context.Canceled that nothing was learnt of it; any other error that
+// it failed, and a *net.OpError of a dial among them that it could not be reached.
+func (p *Pool) Release(ticket uint64, err error) {
+	t := Ticket(ticket)
+	b := p.backends[t.place()]
+	b.inFlight.Add(-1)
+	if err == nil && !t.probe() && b.isUp.Load() {
+		return // nothing new
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	b.inFlight--
-	p.metrics.inFlight(p.name, b)
-	learnt := b.epoch == epoch
-	if probe && learnt {
+	learnt := b.epoch == t.epoch()
+	if t.probe() && learnt {
 		b.probing = false
 	}
 	switch {
@@ -192,6 +214,7 @@ func (p *Pool) change(b *backend, to state, cause error) {
 		return
 	}
 	b.state = to
+	b.isUp.Store(to == up)
 	b.epoch++
 	b.probing = false
 	attrs := []any{"pool", p.name, "backend", b.address, "from", from.String(), "to", to.String()}

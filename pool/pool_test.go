@@ -63,11 +63,11 @@ func newPool(t testing.TB, addresses ...string) *bench {
 // try picks once and ends the try with err.
 func (b *bench) try(t testing.TB, err error, tried ...string) string {
 	t.Helper()
-	address, release, ok := b.Pick(tried)
+	address, ticket, ok := b.Pick(tried)
 	if !ok {
 		return ""
 	}
-	release(err)
+	b.Release(ticket, err)
 	return address
 }
 
@@ -137,7 +137,7 @@ func TestPool_OneProbeAtATimeAfterThePause(t *testing.T) {
 	p := newPool(t, "a:1", "b:1")
 	p.fell(t, "a:1")
 	p.clock.Advance(firstPause)
-	probe, endProbe, _ := p.Pick([]string{"b:1"})
+	probe, ticket, _ := p.Pick([]string{"b:1"})
 	if probe != "a:1" {
 		t.Fatalf("no probe: picked %q", probe)
 	}
@@ -146,7 +146,7 @@ func TestPool_OneProbeAtATimeAfterThePause(t *testing.T) {
 			t.Fatalf("a second request went to %s during the probe", got)
 		}
 	}
-	endProbe(nil)
+	p.Release(ticket, nil)
 	if p.state("a:1") != "up" {
 		t.Error("the probe did not bring a back")
 	}
@@ -199,9 +199,9 @@ func TestPool_TriesWithinThePauseDoNotLengthenIt(t *testing.T) {
 
 func TestPool_OldAnswerDoesNotBringABackendBack(t *testing.T) {
 	p := newPool(t, "a:1")
-	_, endLong, _ := p.Pick(nil)
+	_, long, _ := p.Pick(nil)
 	p.fell(t, "a:1")
-	endLong(nil)
+	p.Release(long, nil)
 	if p.state("a:1") != "down" {
 		t.Error("an answer that began before the failure brought the backend back")
 	}
@@ -210,12 +210,12 @@ func TestPool_OldAnswerDoesNotBringABackendBack(t *testing.T) {
 func TestPool_ConnectionMadeBringsABackendBack(t *testing.T) {
 	p := newPool(t, "a:1")
 	p.fell(t, "a:1")
-	_, release, _ := p.Pick(nil)
+	_, ticket, _ := p.Pick(nil)
 	p.Reached("a:1")
 	if p.state("a:1") != "up" {
 		t.Error("still down though it was reached")
 	}
-	release(nil)
+	p.Release(ticket, nil)
 	p.Reached("stranger:1") // of no effect
 }
 
@@ -228,17 +228,38 @@ func TestPool_BrokenAnswerIsCountedButStaysUp(t *testing.T) {
 	}
 }
 
-func TestPool_ReleaseCountsOnce(t *testing.T) {
+func TestPool_CountsWhatIsInFlight(t *testing.T) {
 	p := newPool(t, "a:1")
-	_, release, _ := p.Pick(nil)
+	_, ticket, _ := p.Pick(nil)
 	if n := p.Status().Backends[0].InFlight; n != 1 {
 		t.Fatalf("in flight %d", n)
 	}
-	release(nil)
-	release(errRefused)
-	s := p.Status().Backends[0]
-	if s.InFlight != 0 || s.State != "up" || s.Failures != 0 {
+	p.Release(ticket, nil)
+	if s := p.Status().Backends[0]; s.InFlight != 0 || s.State != "up" || s.Failures != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestTicket_HoldsWhatItIsMadeOf(t *testing.T) {
+	for _, at := range []int{0, 1, MaxBackends - 1} {
+		for _, epoch := range []uint64{0, 1, 1 << 40} {
+			for _, probe := range []bool{false, true} {
+				if k := newTicket(at, probe, epoch); k.place() != at || k.probe() != probe || k.epoch() != epoch {
+					t.Errorf("%d, %v, %d became %d, %v, %d", at, probe, epoch, k.place(), k.probe(), k.epoch())
+				}
+			}
+		}
+	}
+}
+
+// A pick and its release are on every request's way.
+func TestPool_PickAllocatesNothing(t *testing.T) {
+	p := newPool(t, "a:1", "b:1")
+	if n := testing.AllocsPerRun(100, func() {
+		_, ticket, _ := p.Pick(nil)
+		p.Release(ticket, nil)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -262,8 +283,8 @@ func TestPool_SeveralShareOneRegisterer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, release, _ := p.Pick(nil)
-		release(errRefused)
+		_, ticket, _ := p.Pick(nil)
+		p.Release(ticket, errRefused)
 	}
 	want := `
 # HELP sallyport_backend_up 1 while the backend takes its turn, 0 while it is passed over.
@@ -300,7 +321,7 @@ func TestPool_ConcurrentUseKeepsCount(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 200 {
-				_, release, ok := p.Pick(nil)
+				_, ticket, ok := p.Pick(nil)
 				if !ok {
 					t.Error("nothing to pick")
 					return
@@ -309,7 +330,7 @@ func TestPool_ConcurrentUseKeepsCount(t *testing.T) {
 				if i%2 == 0 {
 					err = errRefused
 				}
-				release(err)
+				p.Release(ticket, err)
 				p.clock.Advance(time.Millisecond)
 			}
 		})

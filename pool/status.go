@@ -26,7 +26,7 @@ func (p *Pool) Status() Status {
 	for _, b := range p.backends {
 		s.Backends = append(s.Backends, BackendStatus{
 			Address: b.address, State: b.state.String(),
-			InFlight: b.inFlight, Failures: b.failures, Until: b.until,
+			InFlight: int(b.inFlight.Load()), Failures: b.failures, Until: b.until,
 		})
 	}
 	return s

@@ -6,20 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"time"
+
+	"sallyport/proxy/http1"
+	"sallyport/proxy/http2"
 )
 
 // listener is a Listener made ready.
 type listener struct {
 	Listener
-	server  *Server
-	tls     *tls.Config
-	handoff *handoff
-	http    *http.Server
-	slots   chan struct{} // one for each open connection
-	fresh   freshConns
+	server *Server
+	tls    *tls.Config
+	http1  *http1.Config
+	http2  http2.Config
+	slots  chan struct{} // one for each open connection
 }
 
 const maxAcceptPause = time.Second

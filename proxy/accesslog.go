@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"sallyport/proxy/message"
 )
 
 // logAccess writes the request's line. The query stays out of it: it is where
@@ -13,34 +15,38 @@ func (x *exchange) logAccess() {
 	if log == nil {
 		return
 	}
+	in, out := x.bytes()
 	attrs := []slog.Attr{
 		slog.String("listener", x.listener.Name),
 		slog.String("site", siteName(x.conn.site)),
 		slog.String("route", x.routePath()),
 		slog.String("pool", x.poolName()),
 		slog.String("backend", x.backend),
-		slog.String("client", x.client),
-		slog.String("method", x.r.Method),
-		slog.String("host", x.r.Host),
-		slog.String("path", x.path),
-		slog.String("protocol", x.r.Proto),
+		slog.String("client", x.clientAddr().String()),
+		slog.String("method", string(x.in.Method)),
+		slog.String("host", string(x.in.Authority)),
+		slog.String("path", string(x.path)),
+		slog.String("protocol", protocolName(x.in)),
 		slog.Int("status", x.finalStatus()),
-		slog.Int64("bytes_in", x.bytesIn()),
-		slog.Int64("bytes_out", x.bytesOut()),
+		slog.Int64("bytes_in", in),
+		slog.Int64("bytes_out", out),
 		slog.Duration("duration", time.Since(x.began)),
 		slog.Duration("backend_wait", x.wait),
 		slog.Int("tries", x.tries),
-		slog.String("outcome", x.outcome),
-	}
-	if t := x.r.TLS; t != nil {
-		attrs = append(attrs, slog.String("tls", versionName(t.Version)), slog.Bool("resumed", t.DidResume))
+		slog.String("outcome", x.outcomeText()),
+		slog.String("tls", versionName(x.conn.version)),
+		slog.Bool("resumed", x.conn.resumed),
 	}
 	log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
 }
 
-func (x *exchange) routePath() string {
-	if x.route == nil {
-		return ""
+// protocolName is the protocol as logs have it.
+func protocolName(r *message.Request) string {
+	switch {
+	case r.Major == 2:
+		return "HTTP/2.0"
+	case r.Minor == 0:
+		return "HTTP/1.0"
 	}
-	return x.route.path
+	return "HTTP/1.1"
 }

@@ -25,13 +25,15 @@ type CertificateSource interface {
 // Balancer chooses backends. It is called from many goroutines at once.
 type Balancer interface {
 	// Pick chooses a backend for one try of a request, never one in tried. ok
-	// is false when none is left. release must be called exactly once, when
-	// the try is over: the answer's body ended or the try failed. Its err is
-	// nil for a backend that did its part (also when the client went away),
+	// is false when none is left. Release must be called exactly once with the
+	// ticket, when the try is over.
+	Pick(tried []string) (address string, ticket uint64, ok bool)
+	// Release ends a try: the answer's body ended or the try failed. err is nil
+	// for a backend that did its part (also when the client went away),
 	// context.Canceled when the client went away before a backend was
 	// reached, and otherwise says that the backend could not be reached (a
 	// *net.OpError of a dial), was too slow or broke its answer.
-	Pick(tried []string) (address string, release func(err error), ok bool)
+	Release(ticket uint64, err error)
 }
 
 // reacher is a Balancer that also wants to know at once when a connection to a
@@ -69,7 +71,7 @@ type Timeouts struct {
 	Read      time.Duration // 30s without progress of a request's body
 	Write     time.Duration // 30s without progress of an answer; not the wait for a backend
 	Idle      time.Duration // 75s between requests
-	Tunnel    time.Duration // 1h without a byte in a tunnel, or from a backend within an answer
+	Tunnel    time.Duration // 1h without a byte in a tunnel
 }
 
 // Site is a group of names that share certificates and routes. A connection
@@ -94,6 +96,7 @@ type Pool struct {
 	Balancer        Balancer
 	ConnectTimeout  time.Duration // 5s
 	ResponseTimeout time.Duration // 60s from the request's last byte to the answer's head
+	SilenceTimeout  time.Duration // 1h without a byte within an answer
 	IdleTimeout     time.Duration // 60s that an unused connection is kept
 }
 
@@ -164,6 +167,7 @@ func (t Timeouts) withDefaults() Timeouts {
 func (p Pool) withDefaults() Pool {
 	p.ConnectTimeout = cmp.Or(p.ConnectTimeout, 5*time.Second)
 	p.ResponseTimeout = cmp.Or(p.ResponseTimeout, time.Minute)
+	p.SilenceTimeout = cmp.Or(p.SilenceTimeout, time.Hour)
 	p.IdleTimeout = cmp.Or(p.IdleTimeout, time.Minute)
 	return p
 }

@@ -9,47 +9,58 @@
 //	              tlspolicy.go, site.go and ticket.go say with which
 //	              tls.Config: one a site and policy, chosen by SNI
 //	rehearsal.go  a first try that can be made again when a signature fails
-//	handoff.go    the finished connection goes to the listener's http.Server
-//	handler.go    the request is admitted: method, authority (421 where the
-//	              connection's site does not serve it), path, route (route.go)
-//	forward.go    it is forwarded to the route's pool by httputil.ReverseProxy,
-//	              with forwarded.go's fields
-//	retry.go      one try a backend until one is reached, try.go is one of them
-//	tunnel.go     an upgraded connection, until either side ends it
+//	serve.go      a fresh goroutine serves the connection, by package http1 or
+//	              http2, which parse and write
+//	handler.go    a request's whole way. It is admitted: method, authority (421
+//	              where the connection's site does not serve it), path, route
+//	              (route.go)
+//	edit.go       its fields become the backend's, forwarded.go's among them
+//	upload.go     its body: taken whole where it is small, else streamed
+//	forward.go    it is sent to a backend that the pool's Balancer picks, and to
+//	              the next one as long as none was reached; the answer is relayed
+//	tunnel.go     or the connection is switched, until either side ends it
 //	errors.go     the one place where an error becomes an HTTP answer
-//	exchange.go   what became of the request: one record, filled on the way,
-//	              that accesslog.go and metrics.go read when it is over
+//	accesslog.go, metrics.go  and what became of it is written down
 //
-// forward.go, retry.go and try.go are all that knows httputil.ReverseProxy and
-// http.Transport; handoff.go and server.go are all that knows http.Server.
+// exchange.go is the record that all of them fill. backend.go keeps connections
+// to backends, socket.go is one of these with patience.
 //
 // # Who owns what
 //
-// Server.Run owns every goroutine: one acceptor and one http.Server a listener,
-// one handshake goroutine a connection (counted in Server.handshakes), one
-// ticket rotator. Requests run in net/http's goroutines and are counted in
-// Server.requests, tunnels are kept in Server.tunnels. Run returns when all of
-// them have ended, or when the shutdown timeout and a short grace have passed.
+// Server.Run owns every goroutine: an acceptor for each listener, one goroutine for each
+// handshake (counted in Server.handshakes), one for each connection (in
+// Server.clients), with those of package http2 below it, and one each to rotate
+// tickets and to close idle connections. A request has one goroutine, its
+// connection's with HTTP/1.1 and one of the connection's workers with HTTP/2. That
+// one does all of its work, the wait for the backend too, but for a streamed
+// body (one more, which the request waits for) and for a tunnel (likewise).
+// Run returns when all of them have ended, or when the shutdown timeout and a
+// short grace have passed.
 //
 // Sites, routes and TLS configurations do not change after New. A
 // connection's site is set once, in its handshake, before anyone else sees the
-// connection. An exchange belongs to its request's goroutine, but for its byte
-// counters and the bodies' errors, which have locks of their own.
+// connection. A record belongs to its request's goroutine; what others may
+// touch is atomic or has a lock of its own. A connection to a backend belongs to
+// one request at a time; Server.cutRequests and a client that leaves only
+// interrupt it.
 //
 // # How it fails
 //
 // A name no site serves is refused in the handshake with unrecognized_name.
 // A signature that fails has its handshake made again from the client's first
 // words, if nothing was sent yet, and otherwise costs this handshake and nothing
-// else. A
-// backend that cannot be reached costs a try at the next one; when none is left
-// the client gets 502, or 504 where time ran out. A backend that breaks its
-// answer gets the client's connection (HTTP/1.1) or stream (HTTP/2) aborted, so
-// that half an answer is never taken for a whole one. What a client does wrong,
-// or leaving early, never counts against a backend.
+// else. What two parsers could read in two ways is refused by the codec before
+// anything of it gets here. A backend that cannot be reached costs a try at the
+// next one; when none is left the client gets 502, or 504 where time ran out. A
+// connection that was kept and is dead is replaced, for requests that may be
+// repeated. A backend that breaks its answer gets the client's connection
+// (HTTP/1.1) or stream (HTTP/2) broken off, so that half an answer is never taken
+// for a whole one. What a client does wrong, or leaving early, never counts
+// against a backend.
 //
 // No wait is unbounded. A body's sender and an answer's reader may take any
-// time as long as they make progress (deadline.go); a backend may be silent for
+// time as long as they make progress (in the codecs); a backend may be silent for
 // ResponseTimeout before its answer and for the listener's Tunnel timeout
-// within it.
+// within it. Deadlines are moved only when a good part of them has passed, so
+// they hold to about an eighth.
 package proxy

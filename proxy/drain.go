@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"context"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -11,7 +9,7 @@ import (
 const (
 	handshakeGrace = time.Second            // for handshakes under way when the drain begins
 	freshGrace     = 500 * time.Millisecond // for connections that have not asked for anything
-	abortGrace     = 2 * time.Second        // for handlers to notice that their connection is closed
+	abortGrace     = 2 * time.Second        // for requests to notice that they are cut
 )
 
 // drain lets requests under way finish and closes everything within the
@@ -27,55 +25,49 @@ func (s *Server) drain() {
 	began := time.Now()
 	s.log.Info("draining", "requests", s.requests.count(), "timeout", s.shutdownTimeout)
 
-	for _, l := range s.listeners {
-		l.http.SetKeepAlivesEnabled(false)
-	}
 	s.waitHandshakes(ctx)
-
-	s.shutdown(ctx)
-
-	pending := s.requests.count()
+	s.waitRequests(ctx)
 	tunnels := s.tunnels.cutAll()
 	cut := 0
-	if ctx.Err() != nil || !s.requests.wait(ctx) {
-		cut = max(pending-tunnels, 0)
-		s.cancelRequests(errCut)
-		for _, l := range s.listeners {
-			l.http.Close()
-		}
-		abort, cancel := context.WithTimeout(context.Background(), abortGrace)
-		defer cancel()
-		s.requests.wait(abort)
+	if ctx.Err() != nil {
+		cut = max(s.requests.count()-tunnels, 0)
+		s.cutRequests()
 	}
-	s.cancelRequests(errCut)
+	abort, cancel := context.WithTimeout(context.Background(), abortGrace)
+	defer cancel()
+	if !s.clients.wait(abort) {
+		s.cutRequests()
+		s.clients.wait(abort)
+	}
 	for _, f := range s.forwarders {
-		f.transport.CloseIdleConnections()
+		f.conns.close()
 	}
 	s.log.Info("drained", "duration", time.Since(began), "requests_cut", cut, "tunnels_cut", tunnels)
 }
 
-// shutdown waits until no ordinary request is under way or ctx ends.
-func (s *Server) shutdown(ctx context.Context) {
-	var shutting sync.WaitGroup
-	for _, l := range s.listeners {
-		shutting.Go(func() { l.http.Shutdown(ctx) })
+// cutRequests breaks off what is under way.
+func (s *Server) cutRequests() {
+	s.cut.Store(true)
+	for _, f := range s.forwarders {
+		f.conns.interrupt()
 	}
-	down := make(chan struct{})
-	go func() { shutting.Wait(); close(down) }()
+	s.clients.close()
+}
 
-	// Said more than once: a connection whose goroutine has only just started
-	// may still put net/http's own deadline in the place of ours.
-	deadline := time.Now().Add(freshGrace)
+// waitRequests waits until no connection has anything but tunnels, or ctx ends.
+func (s *Server) waitRequests(ctx context.Context) {
+	// Said more than once: a connection may be about to wait for its next request.
 	again := time.NewTicker(freshGrace / 5)
 	defer again.Stop()
 	for {
-		for _, l := range s.listeners {
-			l.fresh.hurry(deadline)
+		s.clients.shutdown()
+		if s.requests.count() <= s.tunnels.count() && s.clients.count() <= s.tunnels.count() {
+			return
 		}
 		select {
-		case <-down:
-			return
 		case <-again.C:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -87,6 +79,81 @@ func (s *Server) waitHandshakes(ctx context.Context) {
 	s.handshakes.wait(grace)
 	s.cancelHandshakes()
 	s.handshakes.wait(ctx)
+}
+
+// clients are the connections that are served.
+type clients struct {
+	mu   sync.Mutex
+	all  map[client]struct{}
+	left chan struct{} // closed at the next removal; nil while nobody waits
+}
+
+func (cs *clients) add(c client) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.all == nil {
+		cs.all = map[client]struct{}{}
+	}
+	cs.all[c] = struct{}{}
+}
+
+func (cs *clients) remove(c client) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.all, c)
+	if cs.left != nil {
+		close(cs.left)
+		cs.left = nil
+	}
+}
+
+func (cs *clients) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.all)
+}
+
+func (cs *clients) snapshot() []client {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	all := make([]client, 0, len(cs.all))
+	for c := range cs.all {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (cs *clients) shutdown() {
+	for _, c := range cs.snapshot() {
+		c.Shutdown()
+	}
+}
+
+func (cs *clients) close() {
+	for _, c := range cs.snapshot() {
+		c.Close()
+	}
+}
+
+// wait reports whether none was left before ctx ended.
+func (cs *clients) wait(ctx context.Context) bool {
+	for {
+		cs.mu.Lock()
+		if len(cs.all) == 0 {
+			cs.mu.Unlock()
+			return true
+		}
+		if cs.left == nil {
+			cs.left = make(chan struct{})
+		}
+		left := cs.left
+		cs.mu.Unlock()
+		select {
+		case <-left:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // counter counts what is under way and can be waited on until nothing is.
@@ -136,41 +203,5 @@ func (c *counter) wait(ctx context.Context) bool {
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-// freshConns are the connections that have not sent a request yet. http.Server
-// takes them for busy until they are five seconds old; a drain need not wait
-// that long.
-type freshConns struct {
-	mu      sync.Mutex
-	all     map[net.Conn]struct{}
-	hurried bool
-}
-
-// note is an http.Server's ConnState.
-func (f *freshConns) note(c net.Conn, state http.ConnState) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if state != http.StateNew {
-		if _, fresh := f.all[c]; fresh && f.hurried {
-			c.SetReadDeadline(time.Time{}) // it made it; the deadline must not hit its request
-		}
-		delete(f.all, c)
-		return
-	}
-	if f.all == nil {
-		f.all = map[net.Conn]struct{}{}
-	}
-	f.all[c] = struct{}{}
-}
-
-// hurry lets them wait for a request until deadline only.
-func (f *freshConns) hurry(deadline time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.hurried = true
-	for c := range f.all {
-		c.SetReadDeadline(deadline)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+
+	"sallyport/proxy/message"
 )
 
 // failure is an error that knows what a client is told and what the access log
@@ -51,33 +53,41 @@ func failureOf(err error) *failure {
 }
 
 // fail answers x's request with err, unless an answer has begun: then the
-// outcome is only noted. What the client still sends belongs to a request that
-// nobody reads, so the connection is closed after it.
+// outcome is only noted.
 func (x *exchange) fail(err error) {
 	f := failureOf(err)
-	x.outcome = f.outcome
-	if x.w.status != 0 {
+	x.outcome = f
+	if x.status != 0 {
 		return
 	}
-	h := x.w.Header()
-	clear(h)
-	if f == errMethod {
-		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	}
-	if !x.body.whole() && x.r.ProtoMajor == 1 {
-		h.Set("Connection", "close")
-	}
 	if f.status == statusClientGone {
-		x.status = statusClientGone
-		panic(http.ErrAbortHandler) // there is nobody to answer
+		x.breakOff() // there is nobody to answer
+		return
 	}
-	text := strconv.Itoa(f.status) + " " + http.StatusText(f.status) + "\n"
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
-	x.w.WriteHeader(f.status)
-	if x.r.Method != http.MethodHead {
-		x.w.Write([]byte(text))
+	x.status = f.status
+	text := strconv.AppendInt(nil, int64(f.status), 10)
+	text = append(append(append(text, ' '), http.StatusText(f.status)...), '\n')
+	answer := message.Response{
+		Status: f.status, Length: int64(len(text)),
+		Bodiless: isMethod(x.in.Method, "HEAD"),
+		Fields:   answerFields,
+	}
+	if f == errMethod {
+		answer.Fields = append(answer.Fields[:len(answer.Fields):len(answer.Fields)], allow)
+	}
+	if x.client.WriteHead(&answer, answer.Bodiless) != nil || answer.Bodiless {
+		return
+	}
+	if x.client.WriteBody(text, false) == nil && x.client.End(nil) == nil {
+		x.bytesOut = int64(len(text))
 	}
 }
+
+// answerFields are those of all answers that are made here.
+var answerFields = []message.Field{
+	{Name: []byte("Content-Type"), Value: []byte("text/plain; charset=utf-8")},
+	{Name: []byte("X-Content-Type-Options"), Value: []byte("nosniff")},
+	{Name: []byte("Cache-Control"), Value: []byte("no-store")},
+}
+
+var allow = message.Field{Name: []byte("Allow"), Value: []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")}

@@ -1,124 +1,158 @@
 package proxy
 
 import (
-	"context"
-	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/http2"
+	"sallyport/proxy/message"
 )
 
-// exchange is one request and what becomes of it. It is filled on the
-// request's way and read once, by finish. It belongs to the handler's goroutine.
+// exchange is one request and what becomes of it. Its record is filled on the
+// request's way (handler.go) by the request's goroutine, and read once, by
+// finish. The rest is for other goroutines as well.
 type exchange struct {
+	record
+	upload upload
+
+	gone   atomic.Bool // the client gave it up
+	onGone func()      // notes that; made once
+	waits  waits       // what the request's goroutine waits in
+}
+
+// record is what is known of a request.
+type record struct {
 	server   *Server
 	listener *listener
 	conn     *conn
-	r        *http.Request
-	w        *answerWriter
-	body     *clientBody // nil when the request has none
+	client   message.Exchange
+	in       *message.Request
 
 	began   time.Time
-	client  string
-	host    string // as routed; "" when the authority was not usable
-	path    string // as it came, without the query
-	query   string
-	ask     bool // a "?" came, if only with nothing after it
+	path    []byte // as it came, without the query
 	route   *route
-	backend string
+	out     message.Request // what the backend gets
 	tries   int
+	backend string
 	wait    time.Duration // from the last try's start to the answer's head
-	try     *try          // the one under way or that answered
 	tunnel  *tunnel
 
-	status  int // overrides the writer's: 499, or 101
-	outcome string
+	status   int // of the answer that was begun; 0: none
+	bytesOut int64
+	broken   bool     // the answer was broken off
+	outcome  *failure // nil: all went well
+
+	scratch
 }
 
-type exchangeKey struct{}
-
-func (x *exchange) attach(ctx context.Context) context.Context {
-	return context.WithValue(ctx, exchangeKey{}, x)
+// scratch is memory that the next exchange uses again.
+type scratch struct {
+	fields []message.Field // of what is sent on, either way
+	arena  []byte          // values that are made here
+	tried  []string        // backends
 }
 
-func exchangeFrom(ctx context.Context) *exchange {
-	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+// maxArena is what of an arena is kept: forwarding fields are shorter.
+const maxArena = 4 << 10
+
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.onGone = func() {
+		x.gone.Store(true)
+		x.waits.interrupt()
+	}
+	return x
+}}
+
+// newExchange begins the record of a request; free ends it.
+func newExchange(l *listener, c *conn, client message.Exchange) *exchange {
+	x := exchanges.Get().(*exchange)
+	x.server, x.listener, x.conn, x.client = l.server, l, c, client
+	x.in = client.Request()
+	x.began = time.Now()
+	x.path, _ = cutQuery(x.in.Path)
+	client.OnGone(x.onGone)
 	return x
 }
 
-// left returns why nobody waits for the answer any more: the client is gone, or
-// the shutdown's deadline passed. nil while somebody does.
-func (x *exchange) left() error {
-	if x.r.Context().Err() == nil {
-		return nil
+// free gives the record's memory back. Nobody may hold it any more.
+func (x *exchange) free() {
+	if x.client != nil {
+		x.client.OnGone(nil)
 	}
-	if context.Cause(x.r.Context()) == error(errCut) {
-		return errCut
+	clear(x.fields)
+	clear(x.tried)
+	kept := scratch{x.fields[:0], x.arena[:0], x.tried[:0]}
+	if cap(kept.arena) > maxArena {
+		kept.arena = nil
 	}
-	if x.body.fault() == errBodySlow {
-		return nil // net/http takes it for gone; it is there to be told
-	}
-	return errClientGone
+	x.record = record{scratch: kept}
+	x.upload.reset()
+	x.gone.Store(false)
+	x.waits.reset()
+	exchanges.Put(x)
 }
 
-// finish ends the exchange, also while a panic passes: the try is released
-// whatever became of it, then log and metrics are written.
+// left returns why nobody waits for the answer any more, or nil: the client is
+// gone or broke its body, or the shutdown's deadline has passed.
+func (x *exchange) left() error {
+	if x.server.cut.Load() {
+		return errCut
+	}
+	if f := x.upload.fault.Load(); f != nil {
+		return f
+	}
+	if x.gone.Load() || !x.broken && x.conn.gone != nil && x.conn.gone() {
+		return errClientGone
+	}
+	return nil
+}
+
+// breakOff ends the answer so that the client does not take it for whole.
+func (x *exchange) breakOff() {
+	x.broken = true
+	x.client.Reset()
+}
+
+// breakOffLike is breakOff as the backend broke off: gRPC tells a call that was
+// cancelled from one that failed by HTTP/2's code.
+func (x *exchange) breakOffLike(err error) {
+	x.broken = true
+	http2.ResetLike(x.client, err)
+}
+
+// finish ends the record: the log and the metrics get it.
 func (x *exchange) finish() {
-	if x.tunnel != nil {
-		x.tunnel.Close()
-		if why := x.tunnel.cutBy(); why != nil {
-			x.outcome = failureOf(why).outcome
-		}
-	}
-	if x.try != nil {
-		x.try.end(nil)
-	}
-	x.w.watch.stop()
-	if x.body != nil {
-		x.body.watch.stop()
-	}
-	if x.tunnel == nil && (x.r.ProtoMajor == 1 || x.r.Context().Err() == nil) {
-		// What net/http still does with the connection after the handler has
-		// bounds as well: the last flush, and reading off a body that is left.
-		// A stream that is already closed would be kept alive by its timers.
-		x.w.rc.SetWriteDeadline(time.Now().Add(x.listener.Timeouts.Write))
-		if !x.body.whole() {
-			x.w.rc.SetReadDeadline(time.Now().Add(x.listener.Timeouts.Read))
-		}
-	}
-	if x.w.err != nil && x.outcome == "" {
-		x.outcome = failureOf(x.w.err).outcome
-	}
-	if x.outcome == "" {
-		x.outcome = "ok"
-	}
 	x.server.metrics.request(x)
 	x.logAccess()
 }
 
+// finalStatus is what logs and metrics say: what was sent, or 499 where the client left
+// before anything was.
 func (x *exchange) finalStatus() int {
 	switch {
 	case x.status != 0:
 		return x.status
-	case x.w.status != 0:
-		return x.w.status
+	case x.outcome != nil:
+		return x.outcome.status
 	}
 	return statusClientGone
 }
 
-func (x *exchange) bytesIn() int64 {
-	if x.tunnel != nil {
-		return x.tunnel.toBackend.Load()
+func (x *exchange) outcomeText() string {
+	if x.outcome == nil {
+		return "ok"
 	}
-	if x.body != nil {
-		return x.body.bytes.Load()
-	}
-	return 0
+	return x.outcome.outcome
 }
 
-func (x *exchange) bytesOut() int64 {
+// bytes are those of the bodies, or of the tunnel.
+func (x *exchange) bytes() (in, out int64) {
 	if x.tunnel != nil {
-		return x.tunnel.toClient.Load()
+		return x.tunnel.toBackend.Load(), x.tunnel.toClient.Load()
 	}
-	return x.w.bytes
+	return x.upload.bytes.Load(), x.bytesOut
 }
 
 func (x *exchange) poolName() string {
@@ -126,4 +160,45 @@ func (x *exchange) poolName() string {
 		return ""
 	}
 	return x.route.pool.Name
+}
+
+func (x *exchange) routePath() string {
+	if x.route == nil {
+		return ""
+	}
+	return x.route.path
+}
+
+// waits is what a request's goroutine waits in, so that others can wake it.
+type waits struct {
+	mu          sync.Mutex
+	wake        interface{ interrupt() }
+	interrupted bool
+}
+
+// in says what is waited in from now on; nil is nothing. Where the wait was
+// interrupted before, it is so at once.
+func (w *waits) in(what interface{ interrupt() }) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wake = what
+	if w.interrupted && what != nil {
+		what.interrupt()
+	}
+}
+
+// interrupt wakes the goroutine, now or as soon as it waits.
+func (w *waits) interrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.interrupted = true
+	if w.wake != nil {
+		w.wake.interrupt()
+	}
+}
+
+func (w *waits) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wake, w.interrupted = nil, false
 }

@@ -2,116 +2,280 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/http/httputil"
-	"net/url"
-	"strings"
-	"sync"
+	"slices"
 	"time"
+
+	"sallyport/proxy/message"
 )
 
 // forwarder sends requests to one pool's backends.
 type forwarder struct {
 	Pool
-	log       *slog.Logger
-	stop      context.Context // ends dials when the server is done
-	transport *http.Transport
-	proxy     *httputil.ReverseProxy
+	log   *slog.Logger
+	conns *connections
 }
 
-func newForwarder(p Pool, stop context.Context, log *slog.Logger) *forwarder {
-	f := &forwarder{Pool: p.withDefaults(), log: log, stop: stop}
-	f.transport = &http.Transport{
-		// Proxy stays nil: no environment variable may send requests elsewhere.
-		DialContext:            f.dial,
-		DisableCompression:     true,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        f.IdleTimeout,
-		ResponseHeaderTimeout:  f.ResponseTimeout, // from the request's last byte
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 256 << 10,
-	}
-	f.proxy = &httputil.ReverseProxy{
-		Rewrite:   rewrite,
-		Transport: f, // retry.go
-		// Answers of unknown length are flushed at each read anyway; one whose
-		// length is known may lie in the buffer this long.
-		FlushInterval:  50 * time.Millisecond,
-		BufferPool:     &buffers{},
-		ModifyResponse: admitResponse,
-		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
-			exchangeFrom(r.Context()).fail(err)
-		},
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	return f
+func newForwarder(p Pool, log *slog.Logger) *forwarder {
+	p = p.withDefaults()
+	return &forwarder{Pool: p, log: log, conns: newConnections(p)}
 }
 
-// forward answers x's request from the pool. It panics with
-// http.ErrAbortHandler where the answer broke off.
-func (f *forwarder) forward(x *exchange) {
-	if !wantsWebSocket(x.r) {
-		// Any other upgrade would open a way past us: behind h2c the client
-		// talks to the backend alone.
-		x.r.Header.Del("Upgrade")
-		x.r.Header.Del("Http2-Settings")
+// errUnsent marks the error of a try that left no trace: not a byte went to
+// the backend and the request's body is whole.
+var errUnsent = errors.New("nothing was sent")
+
+// forward has the request answered by a backend that the balancer picks. A try
+// of which nothing was sent, most often because no connection could be made, is
+// followed by a try at the next backend, each at most once.
+func (x *exchange) forward() error {
+	x.editRequest()
+	if err := x.takeBody(); err != nil {
+		return err
 	}
-	f.proxy.ServeHTTP(x.w, x.r)
+	f := x.route.pool
+	var all []error
+	for {
+		address, ticket, ok := f.Balancer.Pick(x.tried)
+		if !ok {
+			return exhausted(all)
+		}
+		x.tries++
+		x.backend = address
+		blame, err := f.try(x, address)
+		f.Balancer.Release(ticket, blame)
+		if err == nil || !errors.Is(err, errUnsent) {
+			return err
+		}
+		f.log.Debug("try failed", "pool", f.Name, "backend", address, "error", err)
+		if slices.Contains(x.tried, address) {
+			return fmt.Errorf("%w: the balancer picked %s twice", errUnreachable, address)
+		}
+		x.tried = append(x.tried, address)
+		all = append(all, err)
+	}
 }
 
-// rewrite makes the request to a backend; its host is filled in by each try.
-// ReverseProxy has taken the hop-by-hop fields out.
-func rewrite(pr *httputil.ProxyRequest) {
-	x := exchangeFrom(pr.In.Context())
-	out := pr.Out
-	out.URL = &url.URL{Scheme: "http", RawQuery: x.query, ForceQuery: x.ask && x.query == ""}
-	if strings.HasPrefix(x.path, "//") {
-		// As Opaque this would be taken for an authority.
-		out.URL.Path, out.URL.RawPath = pr.In.URL.Path, pr.In.URL.RawPath
-	} else {
-		out.URL.Opaque = x.path // as it came, byte for byte
+// exhausted is the error of a request that no backend took: a timeout when it
+// was time alone that was lacking everywhere.
+func exhausted(all []error) error {
+	slow := len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !errors.Is(err, errConnectSlow) })
+	if slow {
+		return errConnectSlow
 	}
-	out.Host = pr.In.Host
-	// The server fills this very map when the body has ended; a clone would
-	// stay empty.
-	out.Trailer = pr.In.Trailer
-	setForwarded(out.Header, pr.In, x.listener.trusts(peerAddr(pr.In)))
+	return fmt.Errorf("%w: %w", errUnreachable, errors.Join(all...))
 }
 
-// admitResponse looks at a backend's answer before its client sees it.
-func admitResponse(res *http.Response) error {
-	if res.StatusCode != http.StatusSwitchingProtocols {
-		return nil
+// try is one attempt at one backend, until its answer has ended. It returns
+// what the balancer is told and what the client is.
+//
+// A connection that was kept and turns out to be dead before any answer is
+// replaced once, if the request may be repeated (RFC 9110 §9.2.2, RFC 9112
+// §9.3.1).
+func (f *forwarder) try(x *exchange, address string) (blame, err error) {
+	began := time.Now()
+	for c := f.conns.take(address, !x.repeatable()); ; c = nil {
+		if c == nil {
+			if c, err = f.conns.dial(x, address); err != nil {
+				return f.explain(x, nil, err)
+			}
+			if r, ok := f.Balancer.(reacher); ok {
+				r.Reached(address)
+			}
+		}
+		call := c.begin(x)
+		head, err := f.ask(x, c, call)
+		x.wait = time.Since(began)
+		if err == nil {
+			return f.answer(x, c, call, head)
+		}
+		f.discard(x, c)
+		if c.reused && !call.Answered() && x.repeatable() && x.left() == nil && !isTimeout(err) {
+			continue
+		}
+		return f.explain(x, c, err)
 	}
-	return exchangeFrom(res.Request.Context()).openTunnel(res)
 }
 
-// dial connects to a backend within the connect timeout. The transport lets a
-// dial outlive its request, for the next one; it does not outlive the server.
-func (f *forwarder) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(f.stop, cancel)()
-	d := net.Dialer{Timeout: f.ConnectTimeout}
-	c, err := d.DialContext(ctx, network, address)
-	if err != nil {
+// repeatable says whether sending the request twice does no more than once, as
+// far as the client knows.
+func (x *exchange) repeatable() bool {
+	return idempotent(x.in.Method) && x.upload.repeatable()
+}
+
+// idempotent are the methods of RFC 9110 §9.2.2 that get here.
+func idempotent(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// ask sends the request, or as much of it as there is, and waits for the head
+// of the answer. What comes before (103 and its kin) is passed on.
+func (f *forwarder) ask(x *exchange, c *backendConn, call message.Call) (*message.Response, error) {
+	x.waits.in(c)
+	if err := x.sendHead(call); err != nil {
 		return nil, err
 	}
-	return &backendConn{Conn: c, stall: f.ResponseTimeout}, nil
-}
-
-// buffers is a httputil.BufferPool.
-type buffers struct{ pool sync.Pool }
-
-const copySize = 32 << 10
-
-func (b *buffers) Get() []byte {
-	if p, ok := b.pool.Get().(*[copySize]byte); ok {
-		return p[:]
+	if x.upload.kind == uploadStream {
+		x.startUpload(call)
+		defer x.upload.tell(false) // after the answer's head nobody asks for it
 	}
-	return make([]byte, copySize)
+	for {
+		head, err := call.ReadHead()
+		switch {
+		case err != nil:
+			return nil, err
+		case head.Status == 100:
+			x.upload.tell(true)
+		case head.Status >= 200 || head.Status == 101:
+			return head, nil
+		default:
+			if err := x.client.WriteHead(head, false); err != nil {
+				return nil, x.writeFailed(err)
+			}
+		}
+	}
 }
 
-func (b *buffers) Put(p []byte) { b.pool.Put((*[copySize]byte)(p)) }
+// sendHead sends the head and a body that is there whole.
+func (x *exchange) sendHead(c message.Call) error {
+	u := &x.upload
+	if err := c.WriteHead(&x.out, u.kind == uploadNone); err != nil || u.kind != uploadWhole {
+		return err
+	}
+	if err := c.WriteBody(u.body, false); err != nil {
+		return err
+	}
+	return c.End(nil)
+}
+
+// answer passes the backend's answer on.
+func (f *forwarder) answer(x *exchange, c *backendConn, call message.Call, head *message.Response) (blame, err error) {
+	if head.Status == 101 {
+		return f.switchProtocols(x, c, call, head)
+	}
+	err = x.relay(call, head)
+	x.waits.in(nil)
+	if err == nil {
+		x.joinUpload(uploadGrace) // a backend has mostly got the body before it answers
+	}
+	if err == nil {
+		f.conns.give(c)
+		return nil, nil
+	}
+	f.conns.drop(c)
+	blame, err = f.explain(x, c, err)
+	if blame != nil {
+		f.log.Warn("answer broken off", "pool", f.Name, "backend", c.address, "error", err)
+	}
+	return blame, err
+}
+
+// uploadGrace is for the last bytes of a body whose answer is there already. A
+// connection to which some is still sent afterwards serves nothing else.
+const uploadGrace = 20 * time.Millisecond
+
+// relay passes an answer's head and body on as they come.
+func (x *exchange) relay(c message.Call, head *message.Response) error {
+	end := head.Bodiless || head.Length == 0
+	x.status = head.Status
+	x.upload.over.Store(end)
+	if err := x.client.WriteHead(x.editAnswer(head), end); err != nil {
+		return x.writeFailed(err)
+	}
+	if end {
+		return nil
+	}
+	body := c.Body()
+	if !ready(body) { // the head need not wait for it
+		if err := x.client.WriteBody(nil, true); err != nil {
+			return x.writeFailed(err)
+		}
+	}
+	buffer := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buffer)
+	for {
+		n, err := body.Read(buffer[:])
+		switch {
+		case err == io.EOF:
+			x.upload.over.Store(true)
+			if err := x.client.End(body.Trailers()); err != nil {
+				return x.writeFailed(err)
+			}
+			return nil
+		case err != nil:
+			x.breakOffLike(err)
+			return fmt.Errorf("%w: %w", errWithin, err)
+		}
+		if err := x.client.WriteBody(buffer[:n], !ready(body)); err != nil {
+			return x.writeFailed(err)
+		}
+		x.bytesOut += int64(n)
+	}
+}
+
+// errWithin marks what went wrong within an answer.
+var errWithin = errors.New("within the answer")
+
+// writeFailed is the client's fault in writing to it.
+func (x *exchange) writeFailed(err error) error {
+	x.breakOff()
+	switch {
+	case x.server.cut.Load():
+		return errCut
+	case isTimeout(err):
+		return errReaderSlow
+	}
+	return errClientGone
+}
+
+// discard ends a connection that failed. An upload to it notices, and goes on
+// without it for as long as the client may need to see why.
+func (f *forwarder) discard(x *exchange, c *backendConn) {
+	x.waits.in(nil)
+	f.conns.drop(c)
+}
+
+// explain says what became of a try: to the balancer (see Balancer) and to the
+// client. c is nil where no connection was made.
+func (f *forwarder) explain(x *exchange, c *backendConn, err error) (blame, told error) {
+	if left := x.left(); left != nil {
+		if c == nil {
+			return context.Canceled, left
+		}
+		return nil, left
+	}
+	var own *failure
+	if errors.As(err, &own) && own.status == statusClientGone {
+		return nil, own
+	}
+	cause := errBackendBroken
+	var op *net.OpError
+	switch {
+	case errors.As(err, &op) && op.Op == "dial" && op.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		cause = errConnectSlow
+	case op != nil && op.Op == "dial":
+		cause = errUnreachable
+	case isTimeout(err) && errors.Is(err, errWithin):
+		cause = errBackendSilent
+	case isTimeout(err):
+		cause = errResponseSlow
+	}
+	told = fmt.Errorf("%w: %w", cause, err)
+	if c == nil {
+		return err, fmt.Errorf("%w: %w", errUnsent, told)
+	}
+	return told, told
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

@@ -1,29 +1,121 @@
 package proxy
 
 import (
-	"net/http"
+	"bytes"
 	"net/netip"
 	"strings"
+
+	"sallyport/proxy/message"
 )
 
-// peerAddr is the address a request's connection came from.
-func peerAddr(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
+// isClaim says whether a field tells where a request came from: those that are
+// written anew here, and their kin, also spelt with underscores, which some
+// backends take for dashes.
+func isClaim(f message.Field) bool {
+	switch f.ID {
+	case message.Forwarded, message.XForwardedFor, message.XForwardedHost, message.XForwardedProto:
+		return true
+	case message.Other:
+	default:
+		return false
 	}
-	return ap.Addr().Unmap().WithZone("")
+	return claimed(f.Name, "x-forwarded-") || len(f.Name) == len("x-real-ip") && claimed(f.Name, "x-real-ip")
+}
+
+// claimed says whether name begins with the prefix, in any case and with
+// underscores for dashes.
+func claimed(name []byte, prefix string) bool {
+	if len(name) < len(prefix) {
+		return false
+	}
+	for i, c := range name[:len(prefix)] {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		case c == '_':
+			c = '-'
+		}
+		if c != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// appendForwarded writes X-Forwarded-For, -Proto and -Host and Forwarded
+// (RFC 7239) behind out's fields. From a trusted peer the lists that came are
+// extended, and its word on scheme and host stands; what anybody else claims
+// has been dropped.
+func (x *exchange) appendForwarded() {
+	p := &x.conn.peer
+	x.addField(xForwardedFor, x.extended(message.XForwardedFor, p.text))
+	x.addField(forwarded, x.extended(message.Forwarded, x.forwardedElement()))
+	if !p.trusted || !x.keepClaim(message.XForwardedProto) {
+		x.addField(xForwardedProto, https)
+	}
+	if !p.trusted || !x.keepClaim(message.XForwardedHost) {
+		x.addField(xForwardedHost, x.in.Authority)
+	}
+}
+
+var (
+	https      = []byte("https")
+	protoHTTPS = []byte(";proto=https")
+	quote      = []byte{'"'}
+	comma      = []byte(", ")
+)
+
+// forwardedElement is this hop's element of Forwarded; an authority that is no
+// token, since it has a port or is an IPv6 address, is quoted.
+func (x *exchange) forwardedElement() []byte {
+	p := &x.conn.peer
+	if bytes.IndexByte(x.in.Authority, ':') < 0 {
+		return x.store(p.node, x.in.Authority, protoHTTPS)
+	}
+	return x.store(p.node, quote, x.in.Authority, quote, protoHTTPS)
+}
+
+// extended is own behind what a trusted peer has listed.
+func (x *exchange) extended(id message.FieldID, own []byte) []byte {
+	if !x.conn.peer.trusted {
+		return own
+	}
+	start := len(x.arena)
+	for _, f := range x.in.Fields {
+		if f.ID == id {
+			x.arena = append(append(x.arena, f.Value...), comma...)
+		}
+	}
+	x.arena = append(x.arena, own...)
+	return x.arena[start:len(x.arena):len(x.arena)]
+}
+
+// keepClaim passes a trusted peer's fields on as they came, and says whether
+// there were any.
+func (x *exchange) keepClaim(id message.FieldID) (any bool) {
+	for _, f := range x.in.Fields {
+		if f.ID == id {
+			x.fields = append(x.fields, f)
+			any = true
+		}
+	}
+	return any
 }
 
 // clientAddr is who a request is from, for the log: the peer, or, as long as
 // that is a trusted proxy, whoever it says it got the request from.
-func clientAddr(r *http.Request, l *listener) netip.Addr {
-	client := peerAddr(r)
-	if !l.trusts(client) {
+func (x *exchange) clientAddr() netip.Addr {
+	client := x.conn.peer.addr
+	if !x.conn.peer.trusted {
 		return client
 	}
-	list := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	for i := len(list) - 1; i >= 0 && l.trusts(client); i-- {
+	var list []string
+	for _, f := range x.in.Fields {
+		if f.ID == message.XForwardedFor {
+			list = append(list, strings.Split(string(f.Value), ",")...)
+		}
+	}
+	for i := len(list) - 1; i >= 0 && x.listener.trusts(client); i-- {
 		before, err := netip.ParseAddr(strings.TrimSpace(list[i]))
 		if err != nil {
 			break
@@ -33,53 +125,14 @@ func clientAddr(r *http.Request, l *listener) netip.Addr {
 	return client
 }
 
-// setForwarded sets X-Forwarded-For, -Proto and -Host and Forwarded (RFC 7239)
-// on the request to the backend. From a trusted peer the lists that came are
-// extended, and its word on scheme and host stands; what anybody else claims
-// is dropped, also spelt with underscores, which some backends take for dashes.
-func setForwarded(out http.Header, in *http.Request, trusted bool) {
-	for name := range out {
-		switch plain := strings.ReplaceAll(strings.ToLower(name), "_", "-"); {
-		case plain == "forwarded", strings.HasPrefix(plain, "x-forwarded-"), plain == "x-real-ip":
-			if !trusted || strings.Contains(name, "_") {
-				delete(out, name)
-			}
-		}
-	}
-	peer := peerAddr(in)
-	before := in.Header
-	if !trusted {
-		before = nil
-	}
-	out.Set("X-Forwarded-For", extend(before["X-Forwarded-For"], peer.String()))
-	out.Set("Forwarded", extend(before["Forwarded"], forwardedElement(peer, in.Host)))
-	set := func(name, own string) {
-		if v := before[name]; len(v) > 0 {
-			out[name] = v
-			return
-		}
-		out.Set(name, own)
-	}
-	set("X-Forwarded-Proto", "https")
-	set("X-Forwarded-Host", in.Host)
-}
-
-func extend(list []string, last string) string {
-	return strings.Join(append(list[:len(list):len(list)], last), ", ")
-}
-
-// forwardedElement is this hop's element of Forwarded. An IPv6 address is
-// bracketed and quoted (RFC 7239 §6), a host with a port is quoted.
-func forwardedElement(peer netip.Addr, host string) string {
-	node := peer.String()
+// forwardedNode is an address as Forwarded has it: IPv6 in brackets and quotes
+// (RFC 7239 §6).
+func forwardedNode(addr netip.Addr) string {
 	switch {
-	case !peer.IsValid():
-		node = "unknown"
-	case peer.Is6():
-		node = `"[` + node + `]"`
+	case !addr.IsValid():
+		return "unknown"
+	case addr.Is6():
+		return `"[` + addr.String() + `]"`
 	}
-	if strings.ContainsAny(host, ":[]") {
-		host = `"` + host + `"`
-	}
-	return "for=" + node + ";host=" + host + ";proto=https"
+	return addr.String()
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// handshake does c's TLS handshake and hands the connection on. It is the body
+// handshake does c's TLS handshake and lets the connection be served. It is the body
 // of a goroutine of its own, so that a signature that takes its time holds up
 // this connection only. It ends within the handshake timeout, or when the
 // server stops waiting for handshakes: HandshakeContext closes the socket.
@@ -27,9 +27,8 @@ func (l *listener) handshake(c *conn) {
 		c.Close()
 		return
 	}
-	if !l.handoff.put(ctx, t) {
-		c.Close()
-	}
+	c.shaken(state)
+	go l.serve(c, t, state.NegotiatedProtocol)
 }
 
 // shake makes the handshake. One that fails for a signature is made again from

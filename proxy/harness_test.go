@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -75,7 +77,8 @@ type backends struct {
 	addresses []string
 
 	mu       sync.Mutex
-	open     int
+	ticket   uint64
+	open     map[uint64]string // addresses by ticket
 	released []release
 	changed  chan struct{}
 }
@@ -86,39 +89,42 @@ type release struct {
 }
 
 func newBackends(t testing.TB, addresses ...string) *backends {
-	b := &backends{t: t, addresses: addresses, changed: make(chan struct{}, 1024)}
+	b := &backends{t: t, addresses: addresses, open: map[uint64]string{}, changed: make(chan struct{}, 1024)}
 	t.Cleanup(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if b.open != 0 {
-			t.Errorf("%d tries were not released", b.open)
+		if len(b.open) != 0 {
+			t.Errorf("%d tries were not released", len(b.open))
 		}
 	})
 	return b
 }
 
-func (b *backends) Pick(tried []string) (string, func(error), bool) {
+func (b *backends) Pick(tried []string) (string, uint64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range b.addresses {
 		if slices.Contains(tried, a) {
 			continue
 		}
-		b.open++
-		times := 0
-		return a, func(err error) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			if times++; times > 1 {
-				b.t.Errorf("a try at %s was released twice", a)
-				return
-			}
-			b.open--
-			b.released = append(b.released, release{a, err})
-			b.changed <- struct{}{}
-		}, true
+		b.ticket++
+		b.open[b.ticket] = a
+		return a, b.ticket, true
 	}
-	return "", nil, false
+	return "", 0, false
+}
+
+func (b *backends) Release(ticket uint64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a, ok := b.open[ticket]
+	if !ok {
+		b.t.Errorf("ticket %d was released twice, or never given", ticket)
+		return
+	}
+	delete(b.open, ticket)
+	b.released = append(b.released, release{a, err})
+	b.changed <- struct{}{}
 }
 
 // next waits for the next release and returns it.
@@ -361,15 +367,29 @@ func rawBackend(t testing.TB, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// refused returns an address where nobody listens.
+// refused returns an address where nobody listens, and nobody will: it is taken.
 func refused(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, address := bound(t)
+	t.Cleanup(func() { unix.Close(fd) })
+	return address
+}
+
+// bound returns a socket that has an address and does not listen yet.
+func bound(t testing.TB) (fd int, address string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
 }
 
 // poolOf is a pool over addresses and its bookkeeping.

@@ -3,11 +3,15 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
-	"net/http"
+	"maps"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/proxy/message"
 )
 
 // metrics are the server's. Label values are names from the configuration or
@@ -16,14 +20,13 @@ import (
 type metrics struct {
 	requests          *prometheus.CounterVec
 	duration          *prometheus.HistogramVec
-	inFlight          prometheus.Gauge
 	handshakes        *prometheus.CounterVec
 	handshakeDuration *prometheus.HistogramVec
 	handshakesAgain   prometheus.Counter
 	connections       *prometheus.GaugeVec
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_requests_total",
@@ -34,10 +37,6 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help:    "Time from a request's head to the end of its answer, without tunnels.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"site", "pool"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sallyport_requests_in_flight",
-			Help: "Requests under way, tunnels included.",
-		}),
 		handshakes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_handshakes_total",
 			Help: "TLS handshakes by how they ended: full, resumed or failed.",
@@ -57,7 +56,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}, []string{"listener"}),
 	}
 	return m, errors.Join(
-		r.Register(m.requests), r.Register(m.duration), r.Register(m.inFlight),
+		r.Register(m.requests), r.Register(m.duration), r.Register(newInFlight(requests)),
 		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.connections),
 	)
 }
@@ -74,30 +73,91 @@ func (m *metrics) handshake(s *site, state tls.ConnectionState, err error, took 
 	m.handshakeDuration.WithLabelValues(result).Observe(took.Seconds())
 }
 
+// newInFlight reads off a counter that there is anyway.
+func newInFlight(requests *counter) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sallyport_requests_in_flight",
+		Help: "Requests under way, tunnels included.",
+	}, func() float64 { return float64(requests.count()) })
+}
+
 func (m *metrics) request(x *exchange) {
-	site, pool := siteName(x.conn.site), x.poolName()
-	m.requests.WithLabelValues(site, pool, methodLabel(x.r.Method), strconv.Itoa(x.finalStatus()), protocolLabel(x.r)).Inc()
+	key := seriesKey{method: methodOf(x.in.Method), protocol: protocolOf(x.in), status: uint16(x.finalStatus())}
+	var of *series
+	if x.route != nil {
+		of = &x.route.series
+	} else {
+		of = &series{site: siteName(x.conn.site)}
+	}
+	of.counter(m, key).Inc()
 	if x.tunnel == nil {
-		m.duration.WithLabelValues(site, pool).Observe(time.Since(x.began).Seconds())
+		of.observer(m).Observe(time.Since(x.began).Seconds())
 	}
 }
 
-func methodLabel(method string) string {
-	switch method {
-	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE":
-		return method
-	}
-	return "OTHER"
+// series are a route's, looked up once.
+type series struct {
+	site, pool string
+
+	mu       sync.Mutex
+	counters atomic.Pointer[map[seriesKey]prometheus.Counter] // swapped whole
+	duration atomic.Pointer[prometheus.Observer]
 }
 
-func protocolLabel(r *http.Request) string {
+type seriesKey struct {
+	method   uint8
+	protocol uint8
+	status   uint16
+}
+
+func (s *series) counter(m *metrics, key seriesKey) prometheus.Counter {
+	if known := s.counters.Load(); known != nil {
+		if c := (*known)[key]; c != nil {
+			return c
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	grown := map[seriesKey]prometheus.Counter{}
+	if known := s.counters.Load(); known != nil {
+		maps.Copy(grown, *known)
+	}
+	c := m.requests.WithLabelValues(s.site, s.pool, methods[key.method], strconv.Itoa(int(key.status)), protocols[key.protocol])
+	grown[key] = c
+	s.counters.Store(&grown)
+	return c
+}
+
+func (s *series) observer(m *metrics) prometheus.Observer {
+	if o := s.duration.Load(); o != nil {
+		return *o
+	}
+	o := m.duration.WithLabelValues(s.site, s.pool)
+	s.duration.Store(&o)
+	return o
+}
+
+// methods are the label values of methods, "OTHER" for all that are not named.
+var methods = [...]string{"OTHER", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+
+func methodOf(method []byte) uint8 {
+	for i, name := range methods[1:] {
+		if string(method) == name {
+			return uint8(i + 1)
+		}
+	}
+	return 0
+}
+
+// protocols are the label values of protocols.
+var protocols = [...]string{"1.0", "1.1", "2"}
+
+func protocolOf(r *message.Request) uint8 {
 	switch {
-	case r.ProtoMajor == 2:
-		return "2"
-	case r.ProtoMajor == 1 && r.ProtoMinor == 1:
-		return "1.1"
-	case r.ProtoMajor == 1 && r.ProtoMinor == 0:
-		return "1.0"
+	case r.Major == 2:
+		return 2
+	case r.Minor == 0:
+		return 0
 	}
-	return "other"
+	return 1
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -125,19 +124,11 @@ func TestRetry_ConnectionThatDiedUnusedIsNoAnswer(t *testing.T) {
 // deaf returns an address whose connections never come about: its queue is full.
 func deaf(t testing.TB) string {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fd, address := bound(t)
 	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+	if err := unix.Listen(fd, 0); err != nil {
 		t.Fatal(err)
 	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
 	for range 16 {
 		c, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
 		if err != nil {

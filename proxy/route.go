@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"net/url"
@@ -10,16 +11,17 @@ import (
 
 // route is a Route made ready.
 type route struct {
-	path string
-	pool *forwarder
+	path   string
+	pool   *forwarder
+	series series
 }
 
 // routes are a site's routes, longest path first.
-type routes struct{ longestFirst []route }
+type routes struct{ longestFirst []*route }
 
-func newRoutes(all []route) (*routes, error) {
+func newRoutes(all []*route) (*routes, error) {
 	rs := &routes{longestFirst: slices.Clone(all)}
-	slices.SortStableFunc(rs.longestFirst, func(a, b route) int { return cmp.Compare(len(b.path), len(a.path)) })
+	slices.SortStableFunc(rs.longestFirst, func(a, b *route) int { return cmp.Compare(len(b.path), len(a.path)) })
 	seen := map[string]bool{}
 	for _, r := range all {
 		if seen[r.path] {
@@ -31,37 +33,27 @@ func newRoutes(all []route) (*routes, error) {
 }
 
 // find returns the route for a decoded path, nil when there is none.
-func (rs *routes) find(path string) *route {
-	for i := range rs.longestFirst {
-		if r := &rs.longestFirst[i]; r.matches(path) {
+func (rs *routes) find(path []byte) *route {
+	for _, r := range rs.longestFirst {
+		if r.matches(path) {
 			return r
 		}
 	}
 	return nil
 }
 
-func (r *route) matches(path string) bool {
-	rest, ok := strings.CutPrefix(path, r.path)
-	return ok && (rest == "" || strings.HasSuffix(r.path, "/") || rest[0] == '/')
+func (r *route) matches(path []byte) bool {
+	n := len(r.path)
+	if len(path) < n || string(path[:n]) != r.path {
+		return false
+	}
+	return len(path) == n || r.path[n-1] == '/' || path[n] == '/'
 }
 
-// splitTarget cuts a request target into its path and query as they came,
-// without decoding. From an absolute-form (RFC 9112 §3.2.2) scheme and
-// authority are cut off. "*" stays what it is.
-func splitTarget(target string) (path, query string, hasQuery bool) {
-	if !strings.HasPrefix(target, "/") && target != "*" {
-		_, rest, _ := strings.Cut(target, "://")
-		if at := strings.IndexAny(rest, "/?"); at >= 0 {
-			target = rest[at:]
-		} else {
-			target = "/"
-		}
-	}
-	path, query, hasQuery = strings.Cut(target, "?")
-	if path == "" {
-		path = "/"
-	}
-	return path, query, hasQuery
+// cutQuery cuts a request target into its path and query as they came.
+func cutQuery(target []byte) (path, query []byte) {
+	path, query, _ = bytes.Cut(target, []byte{'?'})
+	return path, query
 }
 
 // decodePath returns path decoded once, to route by. It refuses what a backend
@@ -69,21 +61,32 @@ func splitTarget(target string) (path, query string, hasQuery bool) {
 // is "." or "..", also one written with %2e, parted by %2f or a backslash, or
 // followed by a path parameter ("..;x"), which some servers cut off first.
 // It refuses bytes that no path can have as well, and NUL.
-func decodePath(path string) (string, error) {
-	for _, c := range []byte(path) {
-		if c <= ' ' || c == 0x7f || c == '#' {
-			return "", errBadPath
+//
+// A path that has nothing to decode is returned itself.
+func decodePath(path []byte) ([]byte, error) {
+	plain := true
+	for i, c := range path {
+		switch {
+		case c <= ' ' || c == 0x7f || c == '#':
+			return nil, errBadPath
+		case c == '%' || c == '\\':
+			plain = false
+		case c == '.' && (i == 0 || path[i-1] == '/'):
+			plain = false // it may be a dot segment
 		}
 	}
-	decoded, err := url.PathUnescape(path)
+	if plain {
+		return path, nil
+	}
+	decoded, err := url.PathUnescape(string(path))
 	if err != nil || strings.IndexByte(decoded, 0) >= 0 {
-		return "", errBadPath
+		return nil, errBadPath
 	}
 	for segment := range strings.FieldsFuncSeq(decoded, func(r rune) bool { return r == '/' || r == '\\' }) {
 		name, _, _ := strings.Cut(segment, ";")
 		if name == "." || name == ".." {
-			return "", errBadPath
+			return nil, errBadPath
 		}
 	}
-	return decoded, nil
+	return []byte(decoded), nil
 }

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sallyport/proxy/http1"
+	"sallyport/proxy/http2"
 )
 
 // Server terminates TLS on its listeners and forwards requests.
@@ -22,15 +23,14 @@ type Server struct {
 	listeners       []*listener
 	forwarders      []*forwarder
 
-	// What a handshake and a request run under. The first ends when the
-	// server no longer waits for handshakes, the second at the deadline.
+	// What a handshake runs under, until the server no longer waits for any.
 	handshakeCtx     context.Context
 	cancelHandshakes context.CancelFunc
-	requestCtx       context.Context
-	cancelRequests   context.CancelCauseFunc
 
 	started    atomic.Bool
+	cut        atomic.Bool // the deadline of the shutdown has passed
 	handshakes counter
+	clients    clients
 	requests   counter // tunnels included
 	tunnels    tunnels
 }
@@ -44,11 +44,10 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{log: c.Log, accessLog: c.AccessLog, shutdownTimeout: c.ShutdownTimeout}
 	s.handshakeCtx, s.cancelHandshakes = context.WithCancel(context.Background())
-	s.requestCtx, s.cancelRequests = context.WithCancelCause(context.Background())
 	if s.sites, err = newSiteTable(c.Sites, s.routesOf()); err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	if s.metrics, err = newMetrics(c.Metrics); err != nil {
+	if s.metrics, err = newMetrics(c.Metrics, &s.requests); err != nil {
 		return nil, fmt.Errorf("proxy: metrics: %w", err)
 	}
 	for _, l := range c.Listeners {
@@ -62,15 +61,15 @@ func New(c Config) (*Server, error) {
 func (s *Server) routesOf() func(Site) (*routes, error) {
 	known := map[*Pool]*forwarder{}
 	return func(cfg Site) (*routes, error) {
-		var all []route
+		var all []*route
 		for _, r := range cfg.Routes {
 			f := known[r.Pool]
 			if f == nil {
-				f = newForwarder(*r.Pool, s.requestCtx, s.log)
+				f = newForwarder(*r.Pool, s.log)
 				known[r.Pool] = f
 				s.forwarders = append(s.forwarders, f)
 			}
-			all = append(all, route{path: r.Path, pool: f})
+			all = append(all, &route{path: r.Path, pool: f, series: series{site: cfg.Name, pool: f.Name}})
 		}
 		return newRoutes(all)
 	}
@@ -78,32 +77,18 @@ func (s *Server) routesOf() func(Site) (*routes, error) {
 
 func (s *Server) newListener(cfg Listener) *listener {
 	l := &listener{Listener: cfg, server: s, slots: make(chan struct{}, cfg.MaxConnections)}
-	l.handoff = newHandoff(cfg.Listener.Addr())
 	// The outer configuration must not make or open tickets of its own: see
 	// ticketKeys.
 	l.tls = cfg.Policy.refusal()
 	l.tls.GetConfigForClient = s.sites.configFor(cfg.Policy)
-	l.http = &http.Server{
-		Handler:           handler{l},
-		ReadHeaderTimeout: cfg.Timeouts.Header,
-		IdleTimeout:       cfg.Timeouts.Idle,
-		MaxHeaderBytes:    cfg.MaxHeaderBytes,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          128,
-			MaxDecoderHeaderTableSize:     4096,
-			MaxEncoderHeaderTableSize:     4096,
-			MaxReadFrameSize:              16 << 10,
-			MaxReceiveBufferPerConnection: 1 << 20,
-			MaxReceiveBufferPerStream:     256 << 10,
-			SendPingTimeout:               cfg.Timeouts.Read,
-			PingTimeout:                   cfg.Timeouts.Write,
-			WriteByteTimeout:              cfg.Timeouts.Write,
-		},
-		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		BaseContext:                  func(net.Listener) context.Context { return s.requestCtx },
-		ConnContext:                  withConn,
-		ConnState:                    l.fresh.note,
-		DisableGeneralOptionsHandler: true, // OPTIONS * is for the backend
+	t := cfg.Timeouts
+	l.http1 = http1.Config{
+		MaxHead: cfg.MaxHeaderBytes,
+		Header:  t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
+	}.WithDefaults()
+	l.http2 = http2.Config{
+		Secure: true, MaxHeaderBytes: cfg.MaxHeaderBytes,
+		Header: t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
 	}
 	return l
 }
@@ -118,20 +103,16 @@ func (s *Server) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 
-	var accepting, serving sync.WaitGroup
+	var accepting, helping sync.WaitGroup
 	for _, l := range s.listeners {
 		accepting.Go(func() {
 			if err := l.accept(ctx); err != nil {
 				stop(err)
 			}
 		})
-		serving.Go(func() {
-			if err := l.http.Serve(l.handoff); !errors.Is(err, http.ErrServerClosed) {
-				stop(fmt.Errorf("proxy: listener %s: %w", l.Name, err))
-			}
-		})
 	}
-	serving.Go(func() { rotateTickets(ctx, ticketRotation, s.sites.tickets) })
+	helping.Go(func() { rotateTickets(ctx, ticketRotation, s.sites.tickets) })
+	helping.Go(func() { s.sweep(ctx) })
 
 	<-ctx.Done()
 	for _, l := range s.listeners {
@@ -139,11 +120,30 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	accepting.Wait()
 	s.drain()
-	serving.Wait()
+	helping.Wait()
 
 	// The parent's end is a clean stop; anything else was given to stop.
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
 	return nil
+}
+
+// sweepEvery is how often idle connections to backends are looked through.
+const sweepEvery = 5 * time.Second
+
+// sweep closes connections to backends that have been idle for too long.
+func (s *Server) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, f := range s.forwarders {
+				f.conns.sweep(now)
+			}
+		}
+	}
 }

@@ -1,119 +1,105 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
+	"sallyport/proxy/message"
 )
 
-// wantsWebSocket reports whether r asks for the one upgrade that is passed on.
-func wantsWebSocket(r *http.Request) bool {
-	up := r.Header["Upgrade"]
-	return r.ProtoMajor == 1 && r.ProtoMinor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
-		len(up) == 1 && strings.EqualFold(up[0], "websocket")
-}
+// webSocket is the one protocol that is switched to. Any other would open a way
+// past us: behind h2c the client talks to the backend alone.
+var webSocket = []byte("websocket")
 
-// tunnel is the backend's side of an upgraded connection, the body of its 101
-// answer. ReverseProxy copies both ways through it and closes it in the end. What a
-// client sends before it has the 101 is lost there; RFC 6455 §4.1 forbids it.
+// tunnel is a connection that was switched to another protocol: bytes go both
+// ways until both sides have ended, one of them fails, or nothing comes for the
+// listener's tunnel timeout.
 type tunnel struct {
-	backend   io.ReadWriteCloser
-	x         *exchange
-	try       *try
-	idle      *watch
+	client  message.Exchange
+	backend message.Call
+	idle    *watch
+
 	toBackend atomic.Int64
 	toClient  atomic.Int64
 
 	once sync.Once
-	mu   sync.Mutex
-	why  error // it was cut
+	why  atomic.Pointer[failure] // it was cut
 }
 
-// openTunnel puts a tunnel in the place of res's body. A backend that switches
-// protocols unasked, or to another one, broke its answer: what follows on that
+// switchProtocols opens the tunnel that a 101 stands for. A backend that
+// switches unasked, or to another protocol, broke its answer: what follows on that
 // connection would be HTTP to neither side.
-func (x *exchange) openTunnel(res *http.Response) error {
-	backend, ok := res.Body.(io.ReadWriteCloser)
-	if !ok || !wantsWebSocket(x.r) || res.Request.Header.Get("Upgrade") == "" ||
-		!strings.EqualFold(res.Header.Get("Upgrade"), "websocket") ||
-		!httpguts.HeaderValuesContainsToken(res.Header["Connection"], "upgrade") {
-		err := fmt.Errorf("%w: it switched protocols unasked", errBackendBroken)
-		x.try.end(err)
-		return err
+func (f *forwarder) switchProtocols(x *exchange, c *backendConn, call message.Call, head *message.Response) (blame, err error) {
+	defer f.discard(x, c)
+	if !bytes.Equal(head.Protocol, webSocket) || !bytes.Equal(x.out.Protocol, webSocket) {
+		return f.explain(x, c, fmt.Errorf("%w: it switched protocols unasked", errBackendBroken))
 	}
-	t := &tunnel{backend: backend, x: x, try: x.try}
-	t.idle = newWatch(x.listener.Timeouts.Tunnel, func() { go t.cut(errTunnelIdle) })
-	t.idle.begin()
+	t := &tunnel{client: x.client, backend: call}
 	if !x.server.tunnels.add(t) {
-		t.idle.stop()
-		x.try.end(nil)
-		return errCut
+		return nil, errCut
 	}
+	defer x.server.tunnels.remove(t)
 	x.tunnel = t
-	x.status = http.StatusSwitchingProtocols
-	res.Body = t
-	return nil
-}
-
-func (t *tunnel) Read(p []byte) (int, error) {
-	n, err := t.backend.Read(p)
-	t.toClient.Add(int64(n))
-	t.idle.begin()
-	return n, err
-}
-
-func (t *tunnel) Write(p []byte) (int, error) {
-	n, err := t.backend.Write(p)
-	t.toBackend.Add(int64(n))
-	t.idle.begin()
-	return n, err
-}
-
-// CloseWrite tells the backend that the client will send no more. What the
-// backend still has to say goes on.
-func (t *tunnel) CloseWrite() error {
-	if half, ok := t.backend.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+	x.status = head.Status
+	if err := x.client.WriteHead(x.editAnswer(head), false); err != nil {
+		return nil, x.writeFailed(err)
 	}
-	return t.backend.Close()
+	t.run(x.listener.Timeouts.Tunnel)
+	if why := t.why.Load(); why != nil {
+		return nil, why
+	}
+	return nil, nil
 }
 
-// Close ends the tunnel; only the first call counts.
-func (t *tunnel) Close() error {
-	var err error
+// run carries bytes both ways and returns when that is over, with nothing left
+// running.
+func (t *tunnel) run(limit time.Duration) {
+	t.idle = newWatch(limit, func() { go t.cut(errTunnelIdle) })
+	t.idle.begin()
+	defer t.idle.stop()
+	var up sync.WaitGroup
+	up.Go(func() { t.carry(t.client.Body(), t.backend, &t.toBackend) })
+	t.carry(t.backend.Body(), t.client, &t.toClient)
+	up.Wait()
+}
+
+// carry passes one direction on. Its end is passed on too; a failure ends both.
+func (t *tunnel) carry(from message.Body, to message.Sender, count *atomic.Int64) {
+	buffer := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buffer)
+	for {
+		n, err := from.Read(buffer[:])
+		switch {
+		case err == io.EOF:
+			if to.End(nil) != nil {
+				t.end()
+			}
+			return
+		case err != nil || to.WriteBody(buffer[:n], true) != nil:
+			t.end()
+			return
+		}
+		count.Add(int64(n))
+		t.idle.begin()
+	}
+}
+
+// end breaks both sides off; only the first call counts.
+func (t *tunnel) end() {
 	t.once.Do(func() {
-		t.idle.stop()
-		t.x.server.tunnels.remove(t)
-		err = t.backend.Close()
-		t.try.end(nil)
+		t.backend.Close()
+		t.client.Reset()
 	})
-	return err
 }
 
-// cut ends the tunnel from outside. Closing the backend's side wakes one of the
-// copies; the client's deadlines wake one that waits for the client, leaving it
-// a moment to be told by close_notify.
-func (t *tunnel) cut(why error) {
-	t.mu.Lock()
-	if t.why == nil {
-		t.why = why
-	}
-	t.mu.Unlock()
-	t.Close()
-	t.x.conn.SetWriteDeadline(time.Now().Add(time.Second))
-	t.x.conn.SetReadDeadline(past)
-}
-
-func (t *tunnel) cutBy() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.why
+// cut ends the tunnel from outside.
+func (t *tunnel) cut(why *failure) {
+	t.why.CompareAndSwap(nil, why)
+	t.end()
 }
 
 // tunnels are the open ones.
@@ -141,6 +127,12 @@ func (ts *tunnels) remove(t *tunnel) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	delete(ts.open, t)
+}
+
+func (ts *tunnels) count() int {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return len(ts.open)
 }
 
 // cutAll cuts what is open, refuses what comes later, and returns how many it cut.

@@ -50,6 +50,10 @@ glance=$(mktemp -d)
 trap 'rm -rf "$glance"' EXIT
 scripts/bench.sh --quick --rounds 1 --servers sallyport,nginx --only get-64,slow-handshake --out "$glance"
 
+step allocations
+# Without the race detector, under which pools forget on purpose.
+go test -run 'Alloc' ./pool ./proxy/...
+
 step test
 go test -race -shuffle=on -timeout 30m ./...
 

@@ -77,19 +77,28 @@ func TestTimeout_IdleHTTP2(t *testing.T) {
 func TestTimeout_BodyWithoutProgressIs408(t *testing.T) {
 	pool, b := poolOf(t, backend(t, echo))
 	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Read = short }))
-	c := f.dial(www)
-	c.send("POST / HTTP/1.1\nHost: " + www + "\nContent-Length: 10\n\nhalf")
-	if res := c.answer(); res.StatusCode != 408 {
-		t.Errorf("got %d", res.StatusCode)
-	}
-	if err := c.ended(); err != nil {
-		t.Error(err)
-	}
-	if r := b.next(); r.err != nil {
-		t.Errorf("the backend was blamed: %v", r.err)
-	}
-	if line := f.access.next(t); line["outcome"].String() != errBodySlow.outcome {
-		t.Errorf("logged %v", line)
+	for name, head := range map[string]string{
+		"small": "Content-Length: 10", // no backend is asked before it is whole
+		"large": "Content-Length: 100000",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := f.dial(www)
+			c.send("POST / HTTP/1.1\nHost: " + www + "\n" + head + "\n\nhalf")
+			if res := c.answer(); res.StatusCode != 408 {
+				t.Errorf("got %d", res.StatusCode)
+			}
+			if err := c.ended(); err != nil {
+				t.Error(err)
+			}
+			if name == "large" {
+				if r := b.next(); r.err != nil {
+					t.Errorf("the backend was blamed: %v", r.err)
+				}
+			}
+			if line := f.access.next(t); line["outcome"].String() != errBodySlow.outcome {
+				t.Errorf("logged %v", line)
+			}
+		})
 	}
 }
 
@@ -227,7 +236,8 @@ func TestTimeout_BackendSilentWithinAnAnswer(t *testing.T) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 		io.Copy(io.Discard, r)
 	}))
-	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Tunnel = short }))
+	pool.SilenceTimeout = short
+	f := serve(t, pool)
 	res, err := f.client("h2").Get(base + "/")
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,189 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"sallyport/proxy/http1"
+)
+
+// backendConn is a connection to a backend that is kept between requests.
+type backendConn struct {
+	*http1.ClientConn
+	socket  *socket
+	address string
+	reused  bool
+	idle    time.Time // since when; zero: in use
+}
+
+// interrupt wakes the request's goroutine.
+func (c *backendConn) interrupt() { c.socket.interrupt() }
+
+// begin gives the connection to a request.
+func (c *backendConn) begin(x *exchange) *http1.Call {
+	c.socket.x = x
+	return c.Call()
+}
+
+const (
+	maxIdle = 256 // connections that are kept for each backend
+
+	// A connection that was in use so little ago is not looked at before it is
+	// used again, nor is one for a request that can be made again.
+	freshFor = 20 * time.Millisecond
+)
+
+// connections are a pool's to its backends. They do not know which backend is
+// up: the Balancer does.
+type connections struct {
+	pool   Pool
+	config *http1.ClientConfig
+
+	mu     sync.Mutex
+	idle   map[string][]*backendConn // by address, the one used last at the end
+	open   map[*backendConn]struct{}
+	closed bool
+}
+
+func newConnections(p Pool) *connections {
+	return &connections{
+		pool:   p,
+		config: http1.ClientConfig{Response: p.ResponseTimeout, Read: p.SilenceTimeout, Write: p.ResponseTimeout}.WithDefaults(),
+		idle:   map[string][]*backendConn{},
+		open:   map[*backendConn]struct{}{},
+	}
+}
+
+// take returns an idle connection that is still good, or nil. Once says that the
+// request cannot be made again: then the connection is looked at first.
+func (cs *connections) take(address string, once bool) *backendConn {
+	for {
+		c := cs.pop(address)
+		if c == nil {
+			return nil
+		}
+		since := time.Since(c.idle)
+		if since < freshFor || since < cs.pool.IdleTimeout && (!once || c.Alive()) {
+			c.idle = time.Time{}
+			c.reused = true
+			return c
+		}
+		cs.drop(c)
+	}
+}
+
+func (cs *connections) pop(address string) *backendConn {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	list := cs.idle[address]
+	if len(list) == 0 {
+		return nil
+	}
+	c := list[len(list)-1]
+	list[len(list)-1] = nil
+	cs.idle[address] = list[:len(list)-1]
+	return c
+}
+
+// give keeps a connection for the next request, if it is good for that. An upload
+// that still goes on has it closed.
+func (cs *connections) give(c *backendConn) {
+	if c.socket.x.upload.running || !c.Release() {
+		cs.drop(c)
+		return
+	}
+	c.socket.x = nil
+	c.idle = time.Now()
+	cs.mu.Lock()
+	list := cs.idle[c.address]
+	if !cs.closed && len(list) < maxIdle {
+		cs.idle[c.address] = append(list, c)
+		cs.mu.Unlock()
+		return
+	}
+	cs.mu.Unlock()
+	cs.drop(c)
+}
+
+// drop closes a connection.
+func (cs *connections) drop(c *backendConn) {
+	cs.mu.Lock()
+	delete(cs.open, c)
+	cs.mu.Unlock()
+	c.Close()
+}
+
+// dial makes a connection within the connect timeout.
+func (cs *connections) dial(x *exchange, address string) (*backendConn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), cs.pool.ConnectTimeout)
+	defer cancel()
+	x.waits.in(dialing(cancel))
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", address)
+	x.waits.in(nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &backendConn{socket: &socket{Conn: raw}, address: address}
+	c.ClientConn = http1.NewClientConn(c.socket, cs.config)
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.closed {
+		raw.Close()
+		return nil, errCut
+	}
+	cs.open[c] = struct{}{}
+	return c, nil
+}
+
+// dialing is a dial that can be interrupted.
+type dialing context.CancelFunc
+
+func (d dialing) interrupt() { d() }
+
+// sweep closes what has been idle for too long.
+func (cs *connections) sweep(now time.Time) {
+	cs.mu.Lock()
+	var old []*backendConn
+	for address, list := range cs.idle {
+		n := 0
+		for n < len(list) && now.Sub(list[n].idle) >= cs.pool.IdleTimeout {
+			n++
+		}
+		old = append(old, list[:n]...)
+		cs.idle[address] = append(list[:0], list[n:]...)
+		clear(list[len(list)-n:])
+	}
+	cs.mu.Unlock()
+	for _, c := range old {
+		cs.drop(c)
+	}
+}
+
+// interrupt wakes all requests that wait for a backend, and makes no
+// connections any more.
+func (cs *connections) interrupt() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.closed = true
+	for c := range cs.open {
+		c.socket.interrupt()
+	}
+}
+
+// close closes the idle connections, and each other one when it is given back.
+func (cs *connections) close() {
+	cs.mu.Lock()
+	cs.closed = true
+	var idle []*backendConn
+	for _, list := range cs.idle {
+		idle = append(idle, list...)
+	}
+	clear(cs.idle)
+	cs.mu.Unlock()
+	for _, c := range idle {
+		cs.drop(c)
+	}
+}

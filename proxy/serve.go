@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"sallyport/proxy/http1"
+	"sallyport/proxy/http2"
+	"sallyport/proxy/message"
+)
+
+// client is a connection that is served, by either protocol.
+type client interface {
+	// Shutdown lets what is under way finish, and takes nothing new. It may be
+	// called again.
+	Shutdown()
+	// Close breaks everything off.
+	Close() error
+}
+
+// serve serves a connection whose handshake is done, until it ends. It is the
+// body of a goroutine of its own: the stack that the handshake's has grown to
+// need not stay for as long as the connection does.
+func (l *listener) serve(c *conn, t *tls.Conn, protocol string) {
+	if protocol == "h2" {
+		l.serveHTTP2(c, t)
+	} else {
+		l.serveHTTP1(c, t)
+	}
+}
+
+func (l *listener) serveHTTP1(c *conn, t *tls.Conn) {
+	h := &http1Client{ServerConn: http1.NewServerConn(t, l.http1), socket: c}
+	c.gone = h.Gone
+	l.server.clients.add(h)
+	defer l.server.clients.remove(h)
+	defer h.ServerConn.Close()
+	for {
+		x, err := h.Next()
+		if err != nil {
+			var bad *http1.Error
+			if errors.As(err, &bad) {
+				l.refuse(c, h.ServerConn, bad)
+			}
+			return
+		}
+		h.served.Store(true)
+		l.handle(c, x)
+	}
+}
+
+// refuse answers what is no request, and writes that down.
+func (l *listener) refuse(c *conn, h *http1.ServerConn, bad *http1.Error) {
+	x := exchanges.Get().(*exchange)
+	x.server, x.listener, x.conn = l.server, l, c
+	x.in = &message.Request{Major: 1, Minor: 1}
+	x.began = time.Now()
+	x.status = bad.Status
+	x.outcome = &failure{bad.Status, bad.Reason}
+	x.finish()
+	x.free()
+	h.Refuse(bad)
+}
+
+// http1Client is an HTTP/1 connection as a drain sees it.
+type http1Client struct {
+	*http1.ServerConn
+	socket *conn
+	served atomic.Bool // it has had a request
+	told   atomic.Bool
+}
+
+// Shutdown ends the connection after its request, or now if it has none; one
+// that has not had any yet has a moment to send it.
+func (h *http1Client) Shutdown() {
+	if h.told.Swap(true) {
+		return
+	}
+	if h.served.Load() {
+		h.Drain()
+		return
+	}
+	time.AfterFunc(freshGrace, h.Drain)
+}
+
+// Close implements client.
+func (h *http1Client) Close() error { return h.socket.Close() }
+
+func (l *listener) serveHTTP2(c *conn, t *tls.Conn) {
+	defer t.Close()
+	h := &http2Client{http2.NewServerConn(t, l.http2, func(x message.Exchange) { l.handle(c, x) })}
+	l.server.clients.add(h)
+	defer l.server.clients.remove(h)
+	if err := h.Run(); err != nil {
+		l.server.log.Debug("connection ended", "listener", l.Name, "client", c.RemoteAddr(), "error", err)
+	}
+}
+
+// http2Client is an HTTP/2 connection as a drain sees it.
+type http2Client struct{ *http2.ServerConn }
+
+// Close implements client.
+func (h *http2Client) Close() error {
+	h.ServerConn.Close()
+	return nil
+}

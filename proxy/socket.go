@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// socket is a TCP connection to a backend that looks, while it waits to be read
+// from, now and then whether anybody still wants what it waits for. The codec
+// above bounds the wait; here its deadline is kept and not set, and the wait is
+// made in steps, whose own deadlines are moved only when half of one has passed.
+//
+// Read belongs to the goroutine of the request that the connection serves. Who
+// else interrupts it makes the connection good for nothing.
+type socket struct {
+	net.Conn
+	x *exchange // that waits
+
+	until atomic.Int64 // the codec's deadline, Unix nanoseconds; 0: none
+	step  time.Time    // the deadline in force
+}
+
+// lookEvery is how long a step is.
+const lookEvery = time.Second
+
+// NetConn lets the codec find the TCP connection.
+func (s *socket) NetConn() net.Conn { return s.Conn }
+
+// SetReadDeadline keeps the deadline for Read.
+func (s *socket) SetReadDeadline(t time.Time) error {
+	if t.IsZero() {
+		s.until.Store(0)
+	} else {
+		s.until.Store(t.UnixNano())
+	}
+	return nil
+}
+
+// Read fails with why the exchange is over, if it is, and with
+// os.ErrDeadlineExceeded.
+func (s *socket) Read(p []byte) (int, error) {
+	for {
+		now := time.Now()
+		until := s.until.Load()
+		if err := s.setStep(now, until); err != nil {
+			return 0, err
+		}
+		n, err := s.Conn.Read(p)
+		if n > 0 || !isTimeout(err) {
+			return n, err
+		}
+		s.step = time.Time{}
+		if why := s.x.left(); why != nil {
+			return 0, why
+		}
+		if until = s.until.Load(); until != 0 && time.Now().UnixNano() >= until {
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// setStep sees to it that the wait is not longer than a step, nor than until.
+func (s *socket) setStep(now time.Time, until int64) error {
+	length := lookEvery
+	if until != 0 {
+		length = min(length, max(time.Duration(until-now.UnixNano()), 0))
+	}
+	if left := s.step.Sub(now); left <= length && left >= min(length, lookEvery/2) {
+		return nil
+	}
+	s.step = now.Add(length)
+	return s.Conn.SetReadDeadline(s.step)
+}
+
+// interrupt wakes who waits in Read or Write.
+func (s *socket) interrupt() {
+	_ = s.Conn.SetDeadline(past) // it is closed already, or it wakes
+}
+
+// past is a deadline that interrupts what is under way.
+var past = time.Unix(1, 0)
+
+// CloseWrite passes a tunnel's half-close on.
+func (s *socket) CloseWrite() error {
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return s.Conn.Close()
+}

@@ -1,0 +1,209 @@
+package proxy
+
+import (
+	"io"
+	"sync/atomic"
+	"time"
+
+	"sallyport/proxy/message"
+)
+
+// upload is a request's body on its way to the backend.
+//
+// A small one of known length is read whole before a backend is asked: it
+// leaves together with the head, can be sent again, and a client that sends it
+// slowly holds no backend. Any other is passed on as it comes by a goroutine of
+// its own, since a backend may answer before it has come whole.
+type upload struct {
+	kind  uploadKind
+	small *[smallBody]byte // holds a whole one
+	body  []byte           // it
+
+	running bool          // the goroutine was started
+	done    chan struct{} // gets one when it has ended
+	over    atomic.Bool   // the answer is complete: nobody needs the rest
+	word    chan bool     // whether to send, where the client waits for 100 (Continue); else nil
+
+	fault atomic.Pointer[failure] // how the client broke the body
+	bytes atomic.Int64            // read from the client
+}
+
+type uploadKind uint8
+
+const (
+	uploadNone uploadKind = iota
+	uploadWhole
+	uploadStream
+)
+
+const (
+	smallBody = 16 << 10
+
+	// What is still read of a body after its answer is complete, so that the
+	// client gets to see the answer (RFC 9112 §9.6).
+	drainBytes = 256 << 10
+	drainTime  = 2 * time.Second
+)
+
+func (u *upload) reset() {
+	if u.small != nil {
+		smallBodies.Put(u.small)
+	}
+	u.kind, u.small, u.body, u.running = uploadNone, nil, nil, false
+	u.fault.Store(nil)
+	u.bytes.Store(0)
+	u.over.Store(false)
+	u.word = nil
+}
+
+// takeBody looks at the request's body, and reads a small one.
+func (x *exchange) takeBody() error {
+	u := &x.upload
+	switch length := x.in.Length; {
+	case length == 0 || len(x.in.Protocol) > 0:
+		return nil // what a tunnel carries is no body
+	case length < 0 || length > smallBody || x.in.Expects:
+		u.kind = uploadStream
+		return nil
+	}
+	u.kind = uploadWhole
+	u.small = smallBodies.Get().(*[smallBody]byte)
+	body := x.client.Body()
+	for {
+		n, err := body.Read(u.small[len(u.body):])
+		u.bytes.Add(int64(n))
+		u.body = u.small[:len(u.body)+n]
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return bodyFault(err)
+		}
+		if len(u.body) == int(x.in.Length) && !ready(body) {
+			// The end is known though nothing has said it yet.
+			return nil
+		}
+	}
+}
+
+// bodyFault says what became of a body that its client did not send whole.
+func bodyFault(err error) *failure {
+	if isTimeout(err) {
+		return errBodySlow
+	}
+	return errBodyBroken
+}
+
+// ready says whether a body has something to read without a wait, where the
+// protocol can tell.
+func ready(b message.Body) bool {
+	r, ok := b.(interface{ Ready() bool })
+	return ok && r.Ready()
+}
+
+// repeatable says whether the body can be sent once more.
+func (u *upload) repeatable() bool { return !u.running }
+
+// start sends the body to a backend as it comes, by a goroutine of its own.
+func (x *exchange) startUpload(c message.Call) {
+	u := &x.upload
+	if u.done == nil {
+		u.done = make(chan struct{}, 1)
+	}
+	if x.in.Expects {
+		u.word = make(chan bool, 1)
+	}
+	u.running = true
+	go x.send(c)
+}
+
+// continueTimeout is how long a backend may keep a client waiting that waits for
+// 100 (Continue).
+const continueTimeout = time.Second
+
+// tell gives the word that an upload may wait for. Only the first one counts.
+func (u *upload) tell(begin bool) {
+	select {
+	case u.word <- begin:
+	default:
+	}
+}
+
+// told waits for the word, or until the backend has kept silent for a while
+// (RFC 9110 §10.1.1).
+func (u *upload) told() bool {
+	if u.word == nil {
+		return true
+	}
+	silent := time.NewTimer(continueTimeout)
+	defer silent.Stop()
+	select {
+	case begin := <-u.word:
+		return begin
+	case <-silent.C:
+		return true
+	}
+}
+
+// send is that goroutine. What the client does wrong stays in fault and wakes
+// the request's goroutine; what the backend does, that one learns by itself.
+func (x *exchange) send(c message.Call) {
+	u := &x.upload
+	defer func() { u.done <- struct{}{} }()
+	if !u.told() {
+		return
+	}
+	buffer := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buffer)
+	body := x.client.Body()
+	refused := 0 // bytes that the backend no longer takes
+	for {
+		n, err := body.Read(buffer[:])
+		u.bytes.Add(int64(n))
+		switch {
+		case err == io.EOF:
+			if refused == 0 {
+				_ = c.End(body.Trailers()) // the answer tells
+			}
+			return
+		case u.over.Load():
+			return
+		case err != nil:
+			u.fault.CompareAndSwap(nil, bodyFault(err))
+			x.waits.interrupt()
+			return
+		case refused > 0 || c.WriteBody(buffer[:n], !ready(body)) != nil:
+			if refused += n; refused > drainBytes {
+				return
+			}
+		}
+	}
+}
+
+// joinUpload waits for the goroutine, at most for as long as most says, and
+// reports whether none runs any more.
+func (x *exchange) joinUpload(most time.Duration) bool {
+	u := &x.upload
+	if !u.running {
+		return true
+	}
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case <-u.done:
+		u.running = false
+	case <-late.C:
+	}
+	return !u.running
+}
+
+// endUpload ends what is still uploaded when the exchange is over. The client
+// gets a while to see the answer, since it may have to send to its end first.
+func (x *exchange) endUpload() {
+	if x.joinUpload(drainTime) {
+		return
+	}
+	x.client.Reset()
+	<-x.upload.done
+	x.upload.running = false
+}
