@@ -18,7 +18,7 @@ func (x *exchange) logAccess() {
 	in, out := x.bytes()
 	attrs := []slog.Attr{
 		slog.String("listener", x.listener.Name),
-		slog.String("site", siteName(x.conn.site)),
+		slog.String("site", siteName(x.site)),
 		slog.String("route", x.routePath()),
 		slog.String("pool", x.poolName()),
 		slog.String("backend", x.backend),

@@ -19,7 +19,23 @@ func (x *exchange) editRequest() {
 
 // editAnswer makes of the backend's answer the one that the client gets.
 func (x *exchange) editAnswer(head *message.Response) *message.Response {
-	return head
+	x.head = *head
+	x.answer = x.answer[:0]
+	dated := false
+	for _, f := range head.Fields {
+		dated = dated || f.ID == message.Date
+		x.answer = append(x.answer, f)
+	}
+	if !dated {
+		x.dateAnswer()
+	}
+	x.head.Fields = x.answer
+	return &x.head
+}
+
+// dateAnswer adds the Date that a server with a clock owes (RFC 9110 §6.6.1).
+func (x *exchange) dateAnswer() {
+	x.answer = append(x.answer, message.Field{ID: date.id, Name: date.name, Value: message.Now()})
 }
 
 func hasUnderscore(name []byte) bool {
@@ -38,6 +54,7 @@ type ownName struct {
 }
 
 var (
+	date            = ownName{message.Date, []byte("Date")}
 	forwarded       = ownName{message.Forwarded, []byte("Forwarded")}
 	xForwardedFor   = ownName{message.XForwardedFor, []byte("X-Forwarded-For")}
 	xForwardedHost  = ownName{message.XForwardedHost, []byte("X-Forwarded-Host")}

@@ -70,10 +70,7 @@ func (x *exchange) fail(err error) {
 	answer := message.Response{
 		Status: f.status, Length: int64(len(text)),
 		Bodiless: isMethod(x.in.Method, "HEAD"),
-		Fields:   answerFields,
-	}
-	if f == errMethod {
-		answer.Fields = append(answer.Fields[:len(answer.Fields):len(answer.Fields)], allow)
+		Fields:   x.failureFields(f),
 	}
 	if x.client.WriteHead(&answer, answer.Bodiless) != nil || answer.Bodiless {
 		return
@@ -83,8 +80,17 @@ func (x *exchange) fail(err error) {
 	}
 }
 
-// answerFields are those of all answers that are made here.
-var answerFields = []message.Field{
+// failureFields are those of an answer that is made here.
+func (x *exchange) failureFields(f *failure) []message.Field {
+	x.answer = append(x.answer[:0], failureFields...)
+	x.dateAnswer()
+	if f == errMethod {
+		x.answer = append(x.answer, allow)
+	}
+	return x.answer
+}
+
+var failureFields = []message.Field{
 	{Name: []byte("Content-Type"), Value: []byte("text/plain; charset=utf-8")},
 	{Name: []byte("X-Content-Type-Options"), Value: []byte("nosniff")},
 	{Name: []byte("Cache-Control"), Value: []byte("no-store")},

@@ -26,13 +26,15 @@ type record struct {
 	server   *Server
 	listener *listener
 	conn     *conn
+	site     *site // nil: none serves the name
 	client   message.Exchange
 	in       *message.Request
 
 	began   time.Time
 	path    []byte // as it came, without the query
 	route   *route
-	out     message.Request // what the backend gets
+	out     message.Request  // what the backend gets
+	head    message.Response // what the client gets
 	tries   int
 	backend string
 	wait    time.Duration // from the last try's start to the answer's head
@@ -48,7 +50,8 @@ type record struct {
 
 // scratch is memory that the next exchange uses again.
 type scratch struct {
-	fields []message.Field // of what is sent on, either way
+	fields []message.Field // of the request that is sent on
+	answer []message.Field // and of the answer
 	arena  []byte          // values that are made here
 	tried  []string        // backends
 }
@@ -68,7 +71,7 @@ var exchanges = sync.Pool{New: func() any {
 // newExchange begins the record of a request; free ends it.
 func newExchange(l *listener, c *conn, client message.Exchange) *exchange {
 	x := exchanges.Get().(*exchange)
-	x.server, x.listener, x.conn, x.client = l.server, l, c, client
+	x.server, x.listener, x.conn, x.site, x.client = l.server, l, c, c.site, client
 	x.in = client.Request()
 	x.began = time.Now()
 	x.path, _ = cutQuery(x.in.Path)
@@ -82,8 +85,9 @@ func (x *exchange) free() {
 		x.client.OnGone(nil)
 	}
 	clear(x.fields)
+	clear(x.answer)
 	clear(x.tried)
-	kept := scratch{x.fields[:0], x.arena[:0], x.tried[:0]}
+	kept := scratch{x.fields[:0], x.answer[:0], x.arena[:0], x.tried[:0]}
 	if cap(kept.arena) > maxArena {
 		kept.arena = nil
 	}

@@ -207,6 +207,9 @@ func TestForward_AnswerIsNotTouched(t *testing.T) {
 		if body := text(t, res); body != "<html>" || res.ContentLength != 6 {
 			t.Errorf("body %q, length %d", body, res.ContentLength)
 		}
+		if _, err := http.ParseTime(res.Header.Get("Date")); err != nil {
+			t.Error(err) // a server with a clock owes it
+		}
 		res.Header.Del("Date")
 		want := http.Header{"Content-Length": {"6"}, "Server": {"old"}, "X-Two": {"a", "b"}}
 		if diff := cmp.Diff(want, res.Header); diff != "" {

@@ -41,7 +41,7 @@ func (x *exchange) admit() error {
 	if err != nil {
 		return err
 	}
-	if x.route = x.conn.site.routes.find(decoded); x.route == nil {
+	if x.route = x.site.routes.find(decoded); x.route == nil {
 		return errNoRoute
 	}
 	return nil

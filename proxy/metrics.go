@@ -87,7 +87,7 @@ func (m *metrics) request(x *exchange) {
 	if x.route != nil {
 		of = &x.route.series
 	} else {
-		of = &series{site: siteName(x.conn.site)}
+		of = &series{site: siteName(x.site)}
 	}
 	of.counter(m, key).Inc()
 	if x.tunnel == nil {

@@ -54,7 +54,7 @@ func (l *listener) serveHTTP1(c *conn, t *tls.Conn) {
 // refuse answers what is no request, and writes that down.
 func (l *listener) refuse(c *conn, h *http1.ServerConn, bad *http1.Error) {
 	x := exchanges.Get().(*exchange)
-	x.server, x.listener, x.conn = l.server, l, c
+	x.server, x.listener, x.conn, x.site = l.server, l, c, c.site
 	x.in = &message.Request{Major: 1, Minor: 1}
 	x.began = time.Now()
 	x.status = bad.Status
