@@ -11,6 +11,7 @@ import (
 func (l Listener) validate(p place) {
 	checkListenAddress(p.key("address"), l.Address)
 	oneOf(p.key("policy"), l.Policy, PolicyIntermediate, PolicyModern)
+	oneOf(p.key("request_id"), l.RequestID, On, Off)
 	between(p.key("limits").key("header"), l.Limits.Header, 4<<10, 1<<20)
 	between(p.key("limits").key("connections"), l.Limits.Connections, 1, 1_000_000)
 }

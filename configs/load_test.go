@@ -31,8 +31,9 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			SignTimeout: seconds(5),
 		}}, Rescan: seconds(60), StartTimeout: seconds(60)},
 		Listeners: []configs.Listener{{
-			Address: ":443",
-			Policy:  configs.PolicyIntermediate,
+			Address:   ":443",
+			Policy:    configs.PolicyIntermediate,
+			RequestID: configs.On,
 			Timeouts: configs.ListenerTimeouts{
 				Handshake: seconds(10), Header: seconds(10), Read: seconds(30),
 				Write: seconds(30), Idle: seconds(60), Tunnel: seconds(3600),

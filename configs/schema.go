@@ -72,12 +72,20 @@ type Listener struct {
 	Address string `mapstructure:"address"`
 	// Policy is PolicyIntermediate or PolicyModern.
 	Policy string `mapstructure:"policy" default:"intermediate"`
-	// TrustedProxies are the peers whose Forwarded and X-Forwarded-* fields
-	// are believed; none by default, and never everybody.
-	TrustedProxies []netip.Prefix   `mapstructure:"trusted_proxies"`
-	Timeouts       ListenerTimeouts `mapstructure:"timeouts"`
-	Limits         Limits           `mapstructure:"limits"`
+	// TrustedProxies are the peers whose Forwarded, X-Forwarded-* and
+	// X-Request-ID fields are believed; none by default, and never everybody.
+	TrustedProxies []netip.Prefix `mapstructure:"trusted_proxies"`
+	// RequestID is On, or Off to leave X-Request-ID out of answers.
+	RequestID string           `mapstructure:"request_id" default:"on"`
+	Timeouts  ListenerTimeouts `mapstructure:"timeouts"`
+	Limits    Limits           `mapstructure:"limits"`
 }
+
+// What some settings can be.
+const (
+	On  = "on"
+	Off = "off"
+)
 
 // The TLS policies, after Mozilla's of the same names.
 const (

@@ -94,6 +94,13 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "request ID",
+		old:  `":443"`, new: "\":443\"\n    request_id: yes",
+		want: []string{
+			`9 listeners[0].request_id: unknown value "yes"`,
+		},
+	},
+	{
 		name: "trusted proxies",
 		old:  `":443"`, new: "\":443\"\n    trusted_proxies: [0.0.0.0/0, \"::/0\", 10.0.0.1/8, proxy, \"::ffff:10.0.0.0/104\"]",
 		want: []string{

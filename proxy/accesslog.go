@@ -22,6 +22,7 @@ func (x *exchange) logAccess() {
 		slog.String("route", x.routePath()),
 		slog.String("pool", x.poolName()),
 		slog.String("backend", x.backend),
+		slog.String("request_id", string(x.requestID)),
 		slog.String("client", x.clientAddr().String()),
 		slog.String("method", string(x.in.Method)),
 		slog.String("host", string(x.in.Authority)),

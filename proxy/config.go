@@ -58,7 +58,8 @@ type Listener struct {
 	Name           string         // its address, for logs and metrics
 	Listener       net.Listener   // TCP, already open; the server closes it
 	Policy         Policy         // TLS versions and suites
-	TrustedProxies []netip.Prefix // peers whose forwarding fields are believed
+	TrustedProxies []netip.Prefix // peers whose forwarding fields and X-Request-ID are believed
+	HideRequestID  bool           // X-Request-ID is for backends and the log, not in answers
 	Timeouts       Timeouts
 	MaxHeaderBytes int // 64 KiB
 	MaxConnections int // 10000; further ones wait in the kernel's queue

@@ -14,7 +14,9 @@
 //	handler.go    a request's whole way. It is admitted: method, authority (421
 //	              where the connection's site does not serve it), path, route
 //	              (route.go)
-//	edit.go       its fields become the backend's, forwarded.go's among them
+//	edit.go       its fields become the backend's, forwarded.go's among them, and
+//	              the answer's become the client's
+//	requestid.go  its X-Request-ID, which is in answers and the log too
 //	upload.go     its body: taken whole where it is small, else streamed
 //	forward.go    it is sent to a backend that the pool's Balancer picks, and to
 //	              the next one as long as none was reached; the answer is relayed

@@ -14,6 +14,7 @@ func (x *exchange) editRequest() {
 		}
 	}
 	x.appendForwarded()
+	x.addField(xRequestID, x.requestID)
 	x.out.Fields = x.fields
 }
 
@@ -23,19 +24,31 @@ func (x *exchange) editAnswer(head *message.Response) *message.Response {
 	x.answer = x.answer[:0]
 	dated := false
 	for _, f := range head.Fields {
+		if f.ID == message.XRequestID && !x.listener.HideRequestID {
+			continue
+		}
 		dated = dated || f.ID == message.Date
 		x.answer = append(x.answer, f)
 	}
-	if !dated {
-		x.dateAnswer()
-	}
+	x.ownAnswer(dated)
 	x.head.Fields = x.answer
 	return &x.head
 }
 
-// dateAnswer adds the Date that a server with a clock owes (RFC 9110 §6.6.1).
-func (x *exchange) dateAnswer() {
-	x.answer = append(x.answer, message.Field{ID: date.id, Name: date.name, Value: message.Now()})
+// ownAnswer adds the fields that all answers have: X-Request-ID, and the Date that
+// a server with a clock owes (RFC 9110 §6.6.1) unless there is one.
+func (x *exchange) ownAnswer(dated bool) {
+	if !dated {
+		x.answerField(date, message.Now())
+	}
+	if !x.listener.HideRequestID {
+		x.answerField(xRequestID, x.requestID)
+	}
+}
+
+// answerField adds a field to the answer.
+func (x *exchange) answerField(n ownName, value []byte) {
+	x.answer = append(x.answer, message.Field{ID: n.id, Name: n.name, Value: value})
 }
 
 func hasUnderscore(name []byte) bool {
@@ -59,9 +72,10 @@ var (
 	xForwardedFor   = ownName{message.XForwardedFor, []byte("X-Forwarded-For")}
 	xForwardedHost  = ownName{message.XForwardedHost, []byte("X-Forwarded-Host")}
 	xForwardedProto = ownName{message.XForwardedProto, []byte("X-Forwarded-Proto")}
+	xRequestID      = ownName{message.XRequestID, []byte("X-Request-ID")}
 )
 
-// addField adds a field to what is sent on.
+// addField adds a field to the request that is sent on.
 func (x *exchange) addField(n ownName, value []byte) {
 	x.fields = append(x.fields, message.Field{ID: n.id, Name: n.name, Value: value})
 }

@@ -30,15 +30,16 @@ type record struct {
 	client   message.Exchange
 	in       *message.Request
 
-	began   time.Time
-	path    []byte // as it came, without the query
-	route   *route
-	out     message.Request  // what the backend gets
-	head    message.Response // what the client gets
-	tries   int
-	backend string
-	wait    time.Duration // from the last try's start to the answer's head
-	tunnel  *tunnel
+	began     time.Time
+	requestID []byte // X-Request-ID
+	path      []byte // as it came, without the query
+	route     *route
+	out       message.Request  // what the backend gets
+	head      message.Response // what the client gets
+	tries     int
+	backend   string
+	wait      time.Duration // from the last try's start to the answer's head
+	tunnel    *tunnel
 
 	status   int // of the answer that was begun; 0: none
 	bytesOut int64
@@ -75,6 +76,7 @@ func newExchange(l *listener, c *conn, client message.Exchange) *exchange {
 	x.in = client.Request()
 	x.began = time.Now()
 	x.path, _ = cutQuery(x.in.Path)
+	x.nameRequest()
 	client.OnGone(x.onGone)
 	return x
 }

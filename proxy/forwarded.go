@@ -8,18 +8,24 @@ import (
 	"sallyport/proxy/message"
 )
 
-// isClaim says whether a field tells where a request came from: those that are
+// isClaim says whether a field tells where a request came from, or its name: those that are
 // written anew here, and their kin, also spelt with underscores, which some
 // backends take for dashes.
 func isClaim(f message.Field) bool {
 	switch f.ID {
-	case message.Forwarded, message.XForwardedFor, message.XForwardedHost, message.XForwardedProto:
+	case message.Forwarded, message.XForwardedFor, message.XForwardedHost, message.XForwardedProto, message.XRequestID:
 		return true
 	case message.Other:
 	default:
 		return false
 	}
-	return claimed(f.Name, "x-forwarded-") || len(f.Name) == len("x-real-ip") && claimed(f.Name, "x-real-ip")
+	switch len(f.Name) {
+	case len("x-real-ip"):
+		return claimed(f.Name, "x-real-ip")
+	case len("x-request-id"):
+		return claimed(f.Name, "x-request-id")
+	}
+	return claimed(f.Name, "x-forwarded-")
 }
 
 // claimed says whether name begins with the prefix, in any case and with

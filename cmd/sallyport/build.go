@@ -257,6 +257,7 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 		c.Listeners = append(c.Listeners, proxy.Listener{
 			Name: l.Address, Listener: s.listeners[i],
 			Policy: policy, TrustedProxies: l.TrustedProxies,
+			HideRequestID: l.RequestID == configs.Off,
 			Timeouts: proxy.Timeouts{
 				Handshake: time.Duration(l.Timeouts.Handshake), Header: time.Duration(l.Timeouts.Header),
 				Read: time.Duration(l.Timeouts.Read), Write: time.Duration(l.Timeouts.Write),
