@@ -118,6 +118,14 @@ type Site struct {
 	Hosts        []string      `mapstructure:"hosts"`
 	Certificates []Certificate `mapstructure:"certificates"`
 	Routes       []Route       `mapstructure:"routes"`
+	HSTS         HSTS          `mapstructure:"hsts"`
+}
+
+// HSTS is a site's Strict-Transport-Security, in place of its backends'.
+type HSTS struct {
+	MaxAge            *Days `mapstructure:"max_age"` // nil: there is none; 0 has browsers forget it
+	IncludeSubdomains bool  `mapstructure:"include_subdomains" default:"false"`
+	Preload           bool  `mapstructure:"preload" default:"false"`
 }
 
 // Certificate is a key on a token and the chain that goes with it.

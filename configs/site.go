@@ -21,6 +21,21 @@ func (s Site) validate(p place) {
 	some(routes, s.Routes, "route")
 	each(routes, s.Routes, Route.validate)
 	distinct(routes, s.Routes, "path", func(r Route) string { return r.Path })
+
+	s.HSTS.validate(p.key("hsts"))
+}
+
+// preloadDays is the least age that browsers' lists ask for.
+const preloadDays = 365
+
+func (h HSTS) validate(p place) {
+	switch {
+	case h.MaxAge == nil && !p.key("max_age").isMuted() && (h.IncludeSubdomains || h.Preload):
+		p.key("max_age").say("is required for the other keys to mean something", "such as 365d")
+	case h.MaxAge != nil && h.Preload && (!h.IncludeSubdomains || *h.MaxAge < preloadDays):
+		p.key("preload").say("goes with include_subdomains and a max_age of a year at least",
+			"browsers' lists take no other site, and are hard to leave: preload comes last")
+	}
 }
 
 func (r Route) validate(p place) {

@@ -173,6 +173,41 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "HSTS without an age",
+		old:  "- pool: web", new: "- pool: web\n    hsts: {preload: true}",
+		want: []string{
+			"16 sites[0].hsts.max_age: is required for the other keys to mean something",
+		},
+	},
+	{
+		name: "HSTS of no sensible age",
+		old:  "- pool: web", new: "- pool: web\n    hsts: {max_age: 731d, include_subdomains: true}",
+		want: []string{
+			`16 sites[0].hsts.max_age: "731d" is longer than two years`,
+		},
+	},
+	{
+		name: "HSTS in hours",
+		old:  "- pool: web", new: "- pool: web\n    hsts: {max_age: 8760h}",
+		want: []string{
+			`16 sites[0].hsts.max_age: "8760h" is not a number of days`,
+		},
+	},
+	{
+		name: "HSTS preload too early",
+		old:  "- pool: web", new: "- pool: web\n    hsts: {max_age: 364d, include_subdomains: true, preload: true}",
+		want: []string{
+			"16 sites[0].hsts.preload: goes with include_subdomains and a max_age of a year at least",
+		},
+	},
+	{
+		name: "HSTS preload for one name",
+		old:  "- pool: web", new: "- pool: web\n    hsts: {max_age: 365d, preload: true}",
+		want: []string{
+			"16 sites[0].hsts.preload: goes with include_subdomains and a max_age of a year at least",
+		},
+	},
+	{
 		name: "unknown pool unless pools are unreadable",
 		old:  "- name: web", new: "- name: 5",
 		want: []string{

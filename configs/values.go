@@ -45,6 +45,34 @@ func (d Duration) String() string {
 	return s
 }
 
+// Days is a number of days of at most two years, written with a d: 365d.
+type Days int
+
+// maxDays bounds Days for the same reason.
+const maxDays = 730
+
+var daysSyntax = regexp.MustCompile(`^(0|[1-9][0-9]{0,5})d$`)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Days) UnmarshalText(text []byte) error {
+	m := daysSyntax.FindSubmatch(text)
+	if m == nil {
+		return &fault{quote(string(text)) + " is not a number of days", "such as 365d"}
+	}
+	n, err := strconv.Atoi(string(m[1]))
+	if err != nil || n > maxDays {
+		return &fault{quote(string(text)) + " is longer than two years", fmt.Sprintf("from 0d to %dd", maxDays)}
+	}
+	*d = Days(n)
+	return nil
+}
+
+// Duration is d as a [time.Duration].
+func (d Days) Duration() time.Duration { return time.Duration(d) * 24 * time.Hour }
+
+// String is d as a file has it.
+func (d Days) String() string { return strconv.Itoa(int(d)) + "d" }
+
 // Size is a number of bytes, written as such or in binary units: 4096, 64KiB,
 // 1MiB. It converts to an int64 and is never negative.
 type Size int64

@@ -24,6 +24,21 @@ func TestDuration_PrintsAsItIsWritten(t *testing.T) {
 	}
 }
 
+func TestDays_PrintsAsItIsWritten(t *testing.T) {
+	for _, text := range []string{"0d", "1d", "365d", "730d"} {
+		var d configs.Days
+		if err := d.UnmarshalText([]byte(text)); err != nil || d.String() != text {
+			t.Errorf("%s: got %s, %v", text, d, err)
+		}
+	}
+	for _, text := range []string{"", "d", "365", "01d", "-1d", "1.5d", "731d", "1d1h", "99999999999999999999d"} {
+		var d configs.Days
+		if err := d.UnmarshalText([]byte(text)); err == nil || d != 0 {
+			t.Errorf("%q is taken for %s", text, d)
+		}
+	}
+}
+
 func TestSize_PrintsAsItIsWritten(t *testing.T) {
 	for text, want := range map[string]configs.Size{
 		"0": 0, "1": 1, "4095": 4095, "4KiB": 4 << 10, "1MiB": 1 << 20, "3GiB": 3 << 30,

@@ -82,6 +82,7 @@ type Site struct {
 	Hosts        []string // "www.example.org", "*.example.org" (one label), "192.0.2.1"
 	Certificates CertificateSource
 	Routes       []Route
+	HSTS         *HSTS // nil: what backends say
 }
 
 // Route sends the paths under Path to a pool. "/api" is /api and /api/x, never
@@ -141,6 +142,9 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		if len(s.Hosts) == 0 {
 			problem("site %q has no hosts", s.Name)
+		}
+		if err := s.HSTS.check(); err != nil {
+			problem("site %q: %w", s.Name, err)
 		}
 		for _, r := range s.Routes {
 			if !strings.HasPrefix(r.Path, "/") {

@@ -24,7 +24,7 @@ func (x *exchange) editAnswer(head *message.Response) *message.Response {
 	x.answer = x.answer[:0]
 	dated := false
 	for _, f := range head.Fields {
-		if f.ID == message.XRequestID && !x.listener.HideRequestID {
+		if f.ID != message.Other && x.isOwn(f.ID) {
 			continue
 		}
 		dated = dated || f.ID == message.Date
@@ -35,14 +35,37 @@ func (x *exchange) editAnswer(head *message.Response) *message.Response {
 	return &x.head
 }
 
-// ownAnswer adds the fields that all answers have: X-Request-ID, and the Date that
-// a server with a clock owes (RFC 9110 §6.6.1) unless there is one.
+// isOwn says whether ownAnswer replaces a field.
+func (x *exchange) isOwn(id message.FieldID) bool {
+	switch id {
+	case message.XRequestID:
+		return !x.listener.HideRequestID
+	case message.StrictTransportSecurity:
+		return x.hsts() != nil
+	}
+	return false
+}
+
+// hsts is what the answer says of its site, nil for nothing.
+func (x *exchange) hsts() []byte {
+	if x.site == nil {
+		return nil
+	}
+	return x.site.hsts
+}
+
+// ownAnswer adds the fields that all answers have: X-Request-ID, the site's
+// Strict-Transport-Security, and the Date that a server with a clock owes (RFC
+// 9110 §6.6.1) unless there is one.
 func (x *exchange) ownAnswer(dated bool) {
 	if !dated {
 		x.answerField(date, message.Now())
 	}
 	if !x.listener.HideRequestID {
 		x.answerField(xRequestID, x.requestID)
+	}
+	if value := x.hsts(); value != nil {
+		x.answerField(hsts, value)
 	}
 }
 
@@ -72,6 +95,7 @@ var (
 	xForwardedFor   = ownName{message.XForwardedFor, []byte("X-Forwarded-For")}
 	xForwardedHost  = ownName{message.XForwardedHost, []byte("X-Forwarded-Host")}
 	xForwardedProto = ownName{message.XForwardedProto, []byte("X-Forwarded-Proto")}
+	hsts            = ownName{message.StrictTransportSecurity, []byte("Strict-Transport-Security")}
 	xRequestID      = ownName{message.XRequestID, []byte("X-Request-ID")}
 )
 

@@ -13,6 +13,7 @@ import (
 type site struct {
 	name    string
 	routes  *routes
+	hsts    []byte                  // Strict-Transport-Security; nil: the backends' own
 	configs [Modern + 1]*tls.Config // by policy
 }
 
@@ -31,7 +32,7 @@ func newSiteTable(sites []Site, route func(Site) (*routes, error)) (*siteTable, 
 	}
 	var problems []error
 	for _, cfg := range sites {
-		s := &site{name: cfg.Name}
+		s := &site{name: cfg.Name, hsts: cfg.HSTS.value()}
 		var err error
 		if s.routes, err = route(cfg); err != nil {
 			problems = append(problems, fmt.Errorf("site %q: %w", cfg.Name, err))

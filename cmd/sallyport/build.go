@@ -273,7 +273,15 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 		}
 		c.Sites = append(c.Sites, proxy.Site{
 			Name: site.Name, Hosts: site.Hosts, Certificates: s.sites[i], Routes: routes,
+			HSTS: hstsOf(site.HSTS),
 		})
 	}
 	return c
+}
+
+func hstsOf(h configs.HSTS) *proxy.HSTS {
+	if h.MaxAge == nil {
+		return nil
+	}
+	return &proxy.HSTS{MaxAge: h.MaxAge.Duration(), IncludeSubdomains: h.IncludeSubdomains, Preload: h.Preload}
 }
