@@ -141,6 +141,22 @@ type Certificate struct {
 type Route struct {
 	Path string `mapstructure:"path" default:"/"`
 	Pool string `mapstructure:"pool"` // the name of one of Config.Pools
+
+	RequestFields  FieldEdits `mapstructure:"request_fields"`  // of requests to backends
+	ResponseFields FieldEdits `mapstructure:"response_fields"` // of backends' answers
+}
+
+// FieldEdits change the fields of messages that pass.
+type FieldEdits struct {
+	Set    []Field  `mapstructure:"set"`    // takes the place of all fields of its name
+	Add    []Field  `mapstructure:"add"`    // comes beside them
+	Remove []string `mapstructure:"remove"` // names
+}
+
+// Field is a field of a message, with a literal value.
+type Field struct {
+	Name  string `mapstructure:"name"`
+	Value string `mapstructure:"value"`
 }
 
 // Pool is a set of backends that can stand in for one another.

@@ -39,6 +39,8 @@ func (h HSTS) validate(p place) {
 }
 
 func (r Route) validate(p place) {
+	r.RequestFields.validate(p.key("request_fields"))
+	r.ResponseFields.validate(p.key("response_fields"))
 	if r.Pool == "" {
 		required(p.key("pool"))
 	}

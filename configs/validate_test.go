@@ -173,6 +173,23 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "field edits",
+		old:  "- pool: web", new: "- pool: web\n        request_fields: {set: [{name: Host, value: x}, {name: X_Forwarded_For, value: x}, {name: A, value: é}, {name: a, value: b}, {}]}\n        response_fields: {add: [{name: 'A B', value: ' x'}, {name: A, value: \"a\\r\\nB: c\"}], remove: [content-length, 'A:']}",
+		want: []string{
+			`16 sites[0].routes[0].request_fields.set[0].name: the field "Host" is not edited`,
+			`16 sites[0].routes[0].request_fields.set[1].name: the field "X_Forwarded_For" is not edited`,
+			`16 sites[0].routes[0].request_fields.set[2].value: holds characters that no field should have`,
+			`16 sites[0].routes[0].request_fields.set[3].name: "a" is already the name of sites[0].routes[0].request_fields.set[2]`,
+			"16 sites[0].routes[0].request_fields.set[4].name: is required",
+			"16 sites[0].routes[0].request_fields.set[4].value: is required",
+			`17 sites[0].routes[0].response_fields.add[0].name: "A B" is not the name of a field`,
+			"17 sites[0].routes[0].response_fields.add[0].value: begins or ends with a blank",
+			"17 sites[0].routes[0].response_fields.add[1].value: holds a control character or broken UTF-8",
+			`17 sites[0].routes[0].response_fields.remove[0]: the field "content-length" is not edited`,
+			`17 sites[0].routes[0].response_fields.remove[1]: "A:" is not the name of a field`,
+		},
+	},
+	{
 		name: "HSTS without an age",
 		old:  "- pool: web", new: "- pool: web\n    hsts: {preload: true}",
 		want: []string{

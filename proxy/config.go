@@ -88,8 +88,10 @@ type Site struct {
 // Route sends the paths under Path to a pool. "/api" is /api and /api/x, never
 // /apix; "/api/" is /api/ and /api/x. The longest that matches wins.
 type Route struct {
-	Path string
-	Pool *Pool
+	Path           string
+	Pool           *Pool
+	RequestFields  FieldEdits // of requests to backends
+	ResponseFields FieldEdits // of backends' answers, not of those that are made here
 }
 
 // Pool is a group of backends. Routes that share a *Pool share its connections.
@@ -149,6 +151,9 @@ func (c Config) withDefaults() (Config, error) {
 		for _, r := range s.Routes {
 			if !strings.HasPrefix(r.Path, "/") {
 				problem("site %q: route %q does not begin with a slash", s.Name, r.Path)
+			}
+			if err := errors.Join(r.RequestFields.check(), r.ResponseFields.check()); err != nil {
+				problem("site %q: route %q: %w", s.Name, r.Path, err)
 			}
 			if r.Pool == nil || r.Pool.Balancer == nil {
 				problem("site %q: route %q has no pool", s.Name, r.Path)

@@ -1,12 +1,20 @@
 package proxy
 
-import "sallyport/proxy/message"
+import (
+	"slices"
+
+	"sallyport/proxy/message"
+)
 
 // editRequest makes of the client's request the one that the backend gets.
 func (x *exchange) editRequest() {
 	x.out = *x.in
 	x.fields = x.fields[:0]
+	edits := x.route.request
 	for _, f := range x.in.Fields {
+		if edits.drops(f) {
+			continue
+		}
 		if !isClaim(f) {
 			x.fields = append(x.fields, f)
 		} else if x.conn.peer.trusted && f.ID == message.Other && !hasUnderscore(f.Name) {
@@ -15,6 +23,7 @@ func (x *exchange) editRequest() {
 	}
 	x.appendForwarded()
 	x.addField(xRequestID, x.requestID)
+	x.fields = edits.appendTo(x.fields)
 	x.out.Fields = x.fields
 }
 
@@ -22,15 +31,15 @@ func (x *exchange) editRequest() {
 func (x *exchange) editAnswer(head *message.Response) *message.Response {
 	x.head = *head
 	x.answer = x.answer[:0]
-	dated := false
+	edits := x.route.response
 	for _, f := range head.Fields {
-		if f.ID != message.Other && x.isOwn(f.ID) {
+		if edits.drops(f) || f.ID != message.Other && x.isOwn(f.ID) {
 			continue
 		}
-		dated = dated || f.ID == message.Date
 		x.answer = append(x.answer, f)
 	}
-	x.ownAnswer(dated)
+	x.answer = edits.appendTo(x.answer)
+	x.ownAnswer()
 	x.head.Fields = x.answer
 	return &x.head
 }
@@ -57,8 +66,8 @@ func (x *exchange) hsts() []byte {
 // ownAnswer adds the fields that all answers have: X-Request-ID, the site's
 // Strict-Transport-Security, and the Date that a server with a clock owes (RFC
 // 9110 §6.6.1) unless there is one.
-func (x *exchange) ownAnswer(dated bool) {
-	if !dated {
+func (x *exchange) ownAnswer() {
+	if !slices.ContainsFunc(x.answer, isDate) {
 		x.answerField(date, message.Now())
 	}
 	if !x.listener.HideRequestID {
@@ -68,6 +77,8 @@ func (x *exchange) ownAnswer(dated bool) {
 		x.answerField(hsts, value)
 	}
 }
+
+func isDate(f message.Field) bool { return f.ID == message.Date }
 
 // answerField adds a field to the answer.
 func (x *exchange) answerField(n ownName, value []byte) {

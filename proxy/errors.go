@@ -83,7 +83,7 @@ func (x *exchange) fail(err error) {
 // failureFields are those of an answer that is made here.
 func (x *exchange) failureFields(f *failure) []message.Field {
 	x.answer = append(x.answer[:0], failureFields...)
-	x.ownAnswer(false)
+	x.ownAnswer()
 	if f == errMethod {
 		x.answer = append(x.answer, allow)
 	}

@@ -8,9 +8,9 @@ import (
 	"sallyport/proxy/message"
 )
 
-// isClaim says whether a field tells where a request came from, or its name: those that are
-// written anew here, and their kin, also spelt with underscores, which some
-// backends take for dashes.
+// isClaim says whether a field tells where a request came from or what its ID is:
+// those that are written anew here, and their kin, also spelt with underscores,
+// which some backends take for dashes.
 func isClaim(f message.Field) bool {
 	switch f.ID {
 	case message.Forwarded, message.XForwardedFor, message.XForwardedHost, message.XForwardedProto, message.XRequestID:
@@ -19,13 +19,9 @@ func isClaim(f message.Field) bool {
 	default:
 		return false
 	}
-	switch len(f.Name) {
-	case len("x-real-ip"):
-		return claimed(f.Name, "x-real-ip")
-	case len("x-request-id"):
-		return claimed(f.Name, "x-request-id")
-	}
-	return claimed(f.Name, "x-forwarded-")
+	return claimed(f.Name, "x-forwarded-") ||
+		len(f.Name) == len("x-real-ip") && claimed(f.Name, "x-real-ip") ||
+		len(f.Name) == len("x-request-id") && claimed(f.Name, "x-request-id")
 }
 
 // claimed says whether name begins with the prefix, in any case and with

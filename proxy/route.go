@@ -11,9 +11,18 @@ import (
 
 // route is a Route made ready.
 type route struct {
-	path   string
-	pool   *forwarder
-	series series
+	path     string
+	pool     *forwarder
+	request  *fieldEdits
+	response *fieldEdits
+	series   series
+}
+
+func newRoute(r Route, pool *forwarder, site string) *route {
+	return &route{
+		path: r.Path, pool: pool, series: series{site: site, pool: pool.Name},
+		request: newFieldEdits(r.RequestFields), response: newFieldEdits(r.ResponseFields),
+	}
 }
 
 // routes are a site's routes, longest path first.

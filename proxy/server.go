@@ -69,7 +69,7 @@ func (s *Server) routesOf() func(Site) (*routes, error) {
 				known[r.Pool] = f
 				s.forwarders = append(s.forwarders, f)
 			}
-			all = append(all, &route{path: r.Path, pool: f, series: series{site: cfg.Name, pool: f.Name}})
+			all = append(all, newRoute(r, f, cfg.Name))
 		}
 		return newRoutes(all)
 	}

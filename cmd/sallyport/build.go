@@ -269,7 +269,10 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 	for i, site := range s.config.Sites {
 		var routes []proxy.Route
 		for _, r := range site.Routes {
-			routes = append(routes, proxy.Route{Path: r.Path, Pool: s.pools[r.Pool]})
+			routes = append(routes, proxy.Route{
+				Path: r.Path, Pool: s.pools[r.Pool],
+				RequestFields: editsOf(r.RequestFields), ResponseFields: editsOf(r.ResponseFields),
+			})
 		}
 		c.Sites = append(c.Sites, proxy.Site{
 			Name: site.Name, Hosts: site.Hosts, Certificates: s.sites[i], Routes: routes,
@@ -277,6 +280,16 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 		})
 	}
 	return c
+}
+
+func editsOf(e configs.FieldEdits) proxy.FieldEdits {
+	fields := func(list []configs.Field) (all []proxy.Field) {
+		for _, f := range list {
+			all = append(all, proxy.Field(f))
+		}
+		return all
+	}
+	return proxy.FieldEdits{Set: fields(e.Set), Add: fields(e.Add), Remove: e.Remove}
 }
 
 func hstsOf(h configs.HSTS) *proxy.HSTS {
