@@ -142,6 +142,11 @@ type Route struct {
 	Path string `mapstructure:"path" default:"/"`
 	Pool string `mapstructure:"pool"` // the name of one of Config.Pools
 
+	// Methods that are let through, HEAD with GET; none: all.
+	Methods []string `mapstructure:"methods"`
+	// MaxBody bounds a request's body; 0: any.
+	MaxBody Size `mapstructure:"max_body"`
+
 	RequestFields  FieldEdits `mapstructure:"request_fields"`  // of requests to backends
 	ResponseFields FieldEdits `mapstructure:"response_fields"` // of backends' answers
 }

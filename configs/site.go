@@ -1,6 +1,10 @@
 package configs
 
-import "strings"
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
 
 func (s Site) validate(p place) {
 	checkName(p.key("name"), s.Name)
@@ -38,7 +42,26 @@ func (h HSTS) validate(p place) {
 	}
 }
 
+// methodSyntax leaves out methods in lower case, which are others (RFC 9110 §9.1)
+// and never meant.
+var methodSyntax = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
+
+func (r Route) validateLimits(p place) {
+	methods := p.key("methods")
+	for i, method := range r.Methods {
+		switch at := methods.item(i); {
+		case !methodSyntax.MatchString(method):
+			at.say(quote(method)+" is not a method", "such as GET, in capitals")
+		case method == "CONNECT" || method == "TRACE":
+			at.say(method+" is never forwarded", "a WebSocket is a GET")
+		case slices.Index(r.Methods, method) < i:
+			at.say(method+" is given twice", "leave out one of them")
+		}
+	}
+}
+
 func (r Route) validate(p place) {
+	r.validateLimits(p)
 	r.RequestFields.validate(p.key("request_fields"))
 	r.ResponseFields.validate(p.key("response_fields"))
 	if r.Pool == "" {

@@ -173,6 +173,17 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "methods",
+		old:  "- pool: web", new: "- pool: web\n        methods: [GET, get, CONNECT, \"A B\", GET]\n        max_body: -1",
+		want: []string{
+			`16 sites[0].routes[0].methods[1]: "get" is not a method`,
+			"16 sites[0].routes[0].methods[2]: CONNECT is never forwarded",
+			`16 sites[0].routes[0].methods[3]: "A B" is not a method`,
+			"16 sites[0].routes[0].methods[4]: GET is given twice",
+			`17 sites[0].routes[0].max_body: "-1" is not a size`,
+		},
+	},
+	{
 		name: "field edits",
 		old:  "- pool: web", new: "- pool: web\n        request_fields: {set: [{name: Host, value: x}, {name: X_Forwarded_For, value: x}, {name: A, value: é}, {name: a, value: b}, {}]}\n        response_fields: {add: [{name: 'A B', value: ' x'}, {name: A, value: \"a\\r\\nB: c\"}], remove: [content-length, 'A:']}",
 		want: []string{

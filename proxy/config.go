@@ -90,6 +90,8 @@ type Site struct {
 type Route struct {
 	Path           string
 	Pool           *Pool
+	Methods        []string   // that are let through, HEAD with GET; none: all but CONNECT and TRACE
+	MaxBody        int64      // bytes of a request; 0: any
 	RequestFields  FieldEdits // of requests to backends
 	ResponseFields FieldEdits // of backends' answers, not of those that are made here
 }
@@ -154,6 +156,9 @@ func (c Config) withDefaults() (Config, error) {
 			}
 			if err := errors.Join(r.RequestFields.check(), r.ResponseFields.check()); err != nil {
 				problem("site %q: route %q: %w", s.Name, r.Path, err)
+			}
+			if r.MaxBody < 0 {
+				problem("site %q: route %q: a negative bound", s.Name, r.Path)
 			}
 			if r.Pool == nil || r.Pool.Balancer == nil {
 				problem("site %q: route %q has no pool", s.Name, r.Path)

@@ -13,7 +13,7 @@
 //	              http2, which parse and write
 //	handler.go    a request's whole way. It is admitted: method, authority (421
 //	              where the connection's site does not serve it), path, route
-//	              (route.go)
+//	              (route.go), the route's own limits (routelimits.go)
 //	edit.go       its fields become the backend's, forwarded.go's among them, and
 //	              the answer's become the client's
 //	fieldedits.go what a route changes on both

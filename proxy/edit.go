@@ -101,6 +101,7 @@ type ownName struct {
 }
 
 var (
+	allow           = ownName{message.Other, []byte("Allow")}
 	date            = ownName{message.Date, []byte("Date")}
 	forwarded       = ownName{message.Forwarded, []byte("Forwarded")}
 	xForwardedFor   = ownName{message.XForwardedFor, []byte("X-Forwarded-For")}

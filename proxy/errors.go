@@ -30,6 +30,7 @@ var (
 	errNoRoute       = &failure{http.StatusNotFound, "no route"}
 	errMethod        = &failure{http.StatusMethodNotAllowed, "method not allowed"}
 	errBodyBroken    = &failure{http.StatusBadRequest, "client broke its body"}
+	errBodyLarge     = &failure{http.StatusRequestEntityTooLarge, "client body too large"}
 	errBodySlow      = &failure{http.StatusRequestTimeout, "client body too slow"}
 	errReaderSlow    = &failure{statusClientGone, "client reads too slowly"}
 	errClientGone    = &failure{statusClientGone, "client gone"}
@@ -85,7 +86,7 @@ func (x *exchange) failureFields(f *failure) []message.Field {
 	x.answer = append(x.answer[:0], failureFields...)
 	x.ownAnswer()
 	if f == errMethod {
-		x.answer = append(x.answer, allow)
+		x.answerField(allow, x.allowed())
 	}
 	return x.answer
 }
@@ -95,5 +96,3 @@ var failureFields = []message.Field{
 	{Name: []byte("X-Content-Type-Options"), Value: []byte("nosniff")},
 	{Name: []byte("Cache-Control"), Value: []byte("no-store")},
 }
-
-var allow = message.Field{Name: []byte("Allow"), Value: []byte("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")}

@@ -44,7 +44,7 @@ func (x *exchange) admit() error {
 	if x.route = x.site.routes.find(decoded); x.route == nil {
 		return errNoRoute
 	}
-	return nil
+	return x.route.admits(x.in)
 }
 
 var slash = []byte("/")

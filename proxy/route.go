@@ -13,14 +13,22 @@ import (
 type route struct {
 	path     string
 	pool     *forwarder
+	methods  []string // nil: all
+	allow    []byte   // they, as Allow has them
+	maxBody  int64    // 0: any
 	request  *fieldEdits
 	response *fieldEdits
 	series   series
 }
 
 func newRoute(r Route, pool *forwarder, site string) *route {
+	methods := slices.Clone(r.Methods)
+	if slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") {
+		methods = append(methods, "HEAD")
+	}
 	return &route{
 		path: r.Path, pool: pool, series: series{site: site, pool: pool.Name},
+		methods: methods, allow: []byte(strings.Join(methods, ", ")), maxBody: r.MaxBody,
 		request: newFieldEdits(r.RequestFields), response: newFieldEdits(r.ResponseFields),
 	}
 }

@@ -169,8 +169,10 @@ func (x *exchange) send(c message.Call) {
 		case u.over.Load():
 			return
 		case err != nil:
-			u.fault.CompareAndSwap(nil, bodyFault(err))
-			x.waits.interrupt()
+			x.uploadFails(bodyFault(err))
+			return
+		case x.route.tooLarge(u.bytes.Load()):
+			x.uploadFails(errBodyLarge)
 			return
 		case refused > 0 || c.WriteBody(buffer[:n], !ready(body)) != nil:
 			if refused += n; refused > drainBytes {
@@ -178,6 +180,12 @@ func (x *exchange) send(c message.Call) {
 			}
 		}
 	}
+}
+
+// uploadFails ends the exchange for what the client did.
+func (x *exchange) uploadFails(f *failure) {
+	x.upload.fault.CompareAndSwap(nil, f)
+	x.waits.interrupt()
 }
 
 // joinUpload waits for the goroutine, at most for as long as most says, and

@@ -270,7 +270,7 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 		var routes []proxy.Route
 		for _, r := range site.Routes {
 			routes = append(routes, proxy.Route{
-				Path: r.Path, Pool: s.pools[r.Pool],
+				Path: r.Path, Pool: s.pools[r.Pool], Methods: r.Methods, MaxBody: int64(r.MaxBody),
 				RequestFields: editsOf(r.RequestFields), ResponseFields: editsOf(r.ResponseFields),
 			})
 		}
