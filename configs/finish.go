@@ -26,6 +26,9 @@ func (c *Config) finish(dir string) {
 		for i, host := range s.Hosts {
 			s.Hosts[i], _ = canonicalHost(host)
 		}
+		for i := range s.ErrorPages {
+			s.ErrorPages[i].File = within(dir, s.ErrorPages[i].File)
+		}
 		for i, certificate := range s.Certificates {
 			// What it says of the PIN is the token's by now.
 			s.Certificates[i].Key, _, _ = cutPINSource(certificate.Key)

@@ -84,7 +84,10 @@ func TestParse_ResolvesPathsAgainstTheFile(t *testing.T) {
 	config := mustParse(t, strings.NewReplacer(
 		"lib/p11.so", "p11.so",
 		"file:edge.pin", "credential:edge",
-		"object=www", "object=www\n        chain: ../tls/www.pem").Replace(valid)+"admin: {socket: run/admin.sock}\n")
+		"object=www", "object=www\n        chain: ../tls/www.pem\n    error_pages: [{status: 502, file: 502.html}]").Replace(valid)+"admin: {socket: run/admin.sock}\n")
+	if got := config.Sites[0].ErrorPages[0].File; got != "/etc/sallyport/502.html" {
+		t.Errorf("error page = %q", got)
+	}
 	token := config.HSM.Tokens[0]
 	if token.Module != "p11.so" {
 		t.Errorf("Module = %q, want it left to the dynamic linker", token.Module)

@@ -119,6 +119,21 @@ type Site struct {
 	Certificates []Certificate `mapstructure:"certificates"`
 	Routes       []Route       `mapstructure:"routes"`
 	HSTS         HSTS          `mapstructure:"hsts"`
+	ErrorPages   []ErrorPage   `mapstructure:"error_pages"`
+}
+
+// ErrorPage is what clients see of an error that is made here.
+type ErrorPage struct {
+	Status int    `mapstructure:"status"` // 400 to 599
+	File   string `mapstructure:"file"`   // its extension is one of ErrorPageTypes
+}
+
+// ErrorPageTypes are the content types of error pages by the extension of
+// their files.
+var ErrorPageTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".json": "application/json",
+	".txt":  "text/plain; charset=utf-8",
 }
 
 // HSTS is a site's Strict-Transport-Security, in place of its backends'.

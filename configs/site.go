@@ -1,8 +1,10 @@
 package configs
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -27,6 +29,33 @@ func (s Site) validate(p place) {
 	distinct(routes, s.Routes, "path", func(r Route) string { return r.Path })
 
 	s.HSTS.validate(p.key("hsts"))
+
+	pages := p.key("error_pages")
+	each(pages, s.ErrorPages, ErrorPage.validate)
+	distinct(pages, s.ErrorPages, "status", ErrorPage.status)
+}
+
+func (e ErrorPage) validate(p place) {
+	at := p.key("status")
+	if e.Status == 0 {
+		required(at)
+	} else {
+		between(at, e.Status, 400, 599)
+	}
+	at = p.key("file")
+	if e.File == "" {
+		required(at)
+	} else if _, ok := ErrorPageTypes[filepath.Ext(e.File)]; !ok {
+		at.say(quote(e.File)+" has no extension that tells its type", "one of .html, .json, .txt")
+	}
+}
+
+// status is the page's as text, empty where there is none.
+func (e ErrorPage) status() string {
+	if e.Status == 0 {
+		return ""
+	}
+	return strconv.Itoa(e.Status)
 }
 
 // preloadDays is the least age that browsers' lists ask for.

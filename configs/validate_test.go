@@ -173,6 +173,17 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "error pages",
+		old:  "- pool: web", new: "- pool: web\n    error_pages: [{}, {status: 302, file: a.html}, {status: 502, file: page.php}, {status: 502, file: /b.txt}]",
+		want: []string{
+			"16 sites[0].error_pages[0].file: is required",
+			"16 sites[0].error_pages[0].status: is required",
+			"16 sites[0].error_pages[1].status: 302 is out of range",
+			`16 sites[0].error_pages[2].file: "page.php" has no extension that tells its type`,
+			`16 sites[0].error_pages[3].status: "502" is already the status of sites[0].error_pages[2]`,
+		},
+	},
+	{
 		name: "methods",
 		old:  "- pool: web", new: "- pool: web\n        methods: [GET, get, CONNECT, \"A B\", GET]\n        max_body: -1",
 		want: []string{

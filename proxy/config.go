@@ -83,6 +83,7 @@ type Site struct {
 	Certificates CertificateSource
 	Routes       []Route
 	HSTS         *HSTS // nil: what backends say
+	ErrorPages   []ErrorPage
 }
 
 // Route sends the paths under Path to a pool. "/api" is /api and /api/x, never

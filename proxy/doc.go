@@ -22,7 +22,8 @@
 //	forward.go    it is sent to a backend that the pool's Balancer picks, and to
 //	              the next one as long as none was reached; the answer is relayed
 //	tunnel.go     or the connection is switched, until either side ends it
-//	errors.go     the one place where an error becomes an HTTP answer
+//	errors.go     the one place where an error becomes an HTTP answer, with the
+//	              site's page (errorpage.go)
 //	accesslog.go, metrics.go  and what became of it is written down
 //
 // exchange.go is the record that all of them fill. backend.go keeps connections

@@ -3,13 +3,13 @@ package proxy
 import (
 	"errors"
 	"net/http"
-	"strconv"
 
 	"sallyport/proxy/message"
 )
 
 // failure is an error that knows what a client is told and what the access log
-// says. Its text is all a client sees: no address, no Go error.
+// says. Its status, or the site's page for that, is all a client sees: no address,
+// no Go error.
 type failure struct {
 	status  int
 	outcome string
@@ -66,24 +66,24 @@ func (x *exchange) fail(err error) {
 		return
 	}
 	x.status = f.status
-	text := strconv.AppendInt(nil, int64(f.status), 10)
-	text = append(append(append(text, ' '), http.StatusText(f.status)...), '\n')
+	page := x.pageFor(f)
 	answer := message.Response{
-		Status: f.status, Length: int64(len(text)),
+		Status: f.status, Length: int64(len(page.body)),
 		Bodiless: isMethod(x.in.Method, "HEAD"),
-		Fields:   x.failureFields(f),
+		Fields:   x.failureFields(f, page),
 	}
 	if x.client.WriteHead(&answer, answer.Bodiless) != nil || answer.Bodiless {
 		return
 	}
-	if x.client.WriteBody(text, false) == nil && x.client.End(nil) == nil {
-		x.bytesOut = int64(len(text))
+	if x.client.WriteBody(page.body, false) == nil && x.client.End(nil) == nil {
+		x.bytesOut = answer.Length
 	}
 }
 
 // failureFields are those of an answer that is made here.
-func (x *exchange) failureFields(f *failure) []message.Field {
-	x.answer = append(x.answer[:0], failureFields...)
+func (x *exchange) failureFields(f *failure, page *errorPage) []message.Field {
+	x.answer = append(x.answer[:0], page.kind)
+	x.answer = append(x.answer, failureFields...)
 	x.ownAnswer()
 	if f == errMethod {
 		x.answerField(allow, x.allowed())
@@ -92,7 +92,6 @@ func (x *exchange) failureFields(f *failure) []message.Field {
 }
 
 var failureFields = []message.Field{
-	{Name: []byte("Content-Type"), Value: []byte("text/plain; charset=utf-8")},
 	{Name: []byte("X-Content-Type-Options"), Value: []byte("nosniff")},
 	{Name: []byte("Cache-Control"), Value: []byte("no-store")},
 }

@@ -11,10 +11,11 @@ import (
 
 // site is a Site made ready.
 type site struct {
-	name    string
-	routes  *routes
-	hsts    []byte                  // Strict-Transport-Security; nil: the backends' own
-	configs [Modern + 1]*tls.Config // by policy
+	name       string
+	routes     *routes
+	errorPages map[int]*errorPage      // by status
+	hsts       []byte                  // Strict-Transport-Security; nil: the backends' own
+	configs    [Modern + 1]*tls.Config // by policy
 }
 
 // siteTable finds a site by name. It does not change after newSiteTable.
@@ -35,6 +36,9 @@ func newSiteTable(sites []Site, route func(Site) (*routes, error)) (*siteTable, 
 		s := &site{name: cfg.Name, hsts: cfg.HSTS.value()}
 		var err error
 		if s.routes, err = route(cfg); err != nil {
+			problems = append(problems, fmt.Errorf("site %q: %w", cfg.Name, err))
+		}
+		if s.errorPages, err = newErrorPages(cfg.ErrorPages); err != nil {
 			problems = append(problems, fmt.Errorf("site %q: %w", cfg.Name, err))
 		}
 		for p := range s.configs {

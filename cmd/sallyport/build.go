@@ -37,6 +37,7 @@ type service struct {
 	sites     []*hsm.Certificates
 	pools     map[string]*proxy.Pool
 	balancers map[string]*pool.Pool
+	pages     [][]proxy.ErrorPage // of each of config.Sites
 
 	problems []configs.Problem
 	warnings []configs.Problem
@@ -59,6 +60,7 @@ func build(ctx context.Context, config *configs.Config, file string, log *slog.L
 	s.awaitTokens(ctx, patience)
 	s.proveSites(ctx)
 	s.buildPools()
+	s.readErrorPages()
 	if ctx.Err() != nil {
 		s.close()
 		return nil, errInterrupted
@@ -276,7 +278,7 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 		}
 		c.Sites = append(c.Sites, proxy.Site{
 			Name: site.Name, Hosts: site.Hosts, Certificates: s.sites[i], Routes: routes,
-			HSTS: hstsOf(site.HSTS),
+			HSTS: hstsOf(site.HSTS), ErrorPages: s.pages[i],
 		})
 	}
 	return c
