@@ -12,8 +12,13 @@ func (l Listener) validate(p place) {
 	checkListenAddress(p.key("address"), l.Address)
 	oneOf(p.key("policy"), l.Policy, PolicyIntermediate, PolicyModern)
 	oneOf(p.key("request_id"), l.RequestID, On, Off)
-	between(p.key("limits").key("header"), l.Limits.Header, 4<<10, 1<<20)
-	between(p.key("limits").key("connections"), l.Limits.Connections, 1, 1_000_000)
+	l.Limits.validate(p.key("limits"))
+}
+
+func (l Limits) validate(p place) {
+	between(p.key("header"), l.Header, 4<<10, 1<<20)
+	between(p.key("fields"), l.Fields, 10, 1000)
+	between(p.key("connections"), l.Connections, 1, 1_000_000)
 }
 
 func (a Admin) validate(p place) {

@@ -38,7 +38,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 				Handshake: seconds(10), Header: seconds(10), Read: seconds(30),
 				Write: seconds(30), Idle: seconds(60), Tunnel: seconds(3600),
 			},
-			Limits: configs.Limits{Header: 64 << 10, Connections: 10000},
+			Limits: configs.Limits{Header: 64 << 10, Fields: 100, Connections: 10000},
 		}},
 		Sites: []configs.Site{{
 			Name:         "www",

@@ -270,9 +270,10 @@ var unfit = []badInput{
 	},
 	{
 		name: "bounds",
-		old:  `":443"`, new: "\":443\"\n    limits: {header: 1KiB, connections: 0}",
+		old:  `":443"`, new: "\":443\"\n    limits: {header: 1KiB, fields: 9, connections: 0}",
 		want: []string{
 			"9 listeners[0].limits.connections: 0 is out of range",
+			"9 listeners[0].limits.fields: 9 is out of range",
 			"9 listeners[0].limits.header: 1KiB is out of range",
 		},
 	},

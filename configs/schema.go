@@ -76,9 +76,11 @@ type Listener struct {
 	// X-Request-ID fields are believed; none by default, and never everybody.
 	TrustedProxies []netip.Prefix `mapstructure:"trusted_proxies"`
 	// RequestID is On, or Off to leave X-Request-ID out of answers.
-	RequestID string           `mapstructure:"request_id" default:"on"`
-	Timeouts  ListenerTimeouts `mapstructure:"timeouts"`
-	Limits    Limits           `mapstructure:"limits"`
+	RequestID string `mapstructure:"request_id" default:"on"`
+	// AllowUnderscores lets names of fields with underscores through.
+	AllowUnderscores bool             `mapstructure:"allow_underscores" default:"false"`
+	Timeouts         ListenerTimeouts `mapstructure:"timeouts"`
+	Limits           Limits           `mapstructure:"limits"`
 }
 
 // What some settings can be.
@@ -106,6 +108,7 @@ type ListenerTimeouts struct {
 // Limits bound what clients of a listener may use.
 type Limits struct {
 	Header      Size `mapstructure:"header" default:"64KiB"`      // a request's head
+	Fields      int  `mapstructure:"fields" default:"100"`        // of a request's head, in lines
 	Connections int  `mapstructure:"connections" default:"10000"` // open at once
 }
 

@@ -61,8 +61,10 @@ type Listener struct {
 	TrustedProxies []netip.Prefix // peers whose forwarding fields and X-Request-ID are believed
 	HideRequestID  bool           // X-Request-ID is for backends and the log, not in answers
 	Timeouts       Timeouts
-	MaxHeaderBytes int // 64 KiB
-	MaxConnections int // 10000; further ones wait in the kernel's queue
+	MaxHeaderBytes int  // 64 KiB
+	MaxFields      int  // 100 field lines of a head
+	Underscores    bool // names of fields may have underscores, which some backends take for dashes
+	MaxConnections int  // 10000; further ones wait in the kernel's queue
 }
 
 // Timeouts bound the waits on a client.
@@ -133,8 +135,9 @@ func (c Config) withDefaults() (Config, error) {
 			problem("listener %q: unknown policy %d", l.Name, l.Policy)
 		}
 		l.MaxHeaderBytes = cmp.Or(l.MaxHeaderBytes, 64<<10)
+		l.MaxFields = cmp.Or(l.MaxFields, 100)
 		l.MaxConnections = cmp.Or(l.MaxConnections, 10000)
-		if l.MaxConnections < 0 || l.MaxHeaderBytes < 0 {
+		if l.MaxConnections < 0 || l.MaxHeaderBytes < 0 || l.MaxFields < 0 {
 			problem("listener %q: a negative bound", l.Name)
 		}
 		l.Timeouts = l.Timeouts.withDefaults()

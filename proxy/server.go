@@ -83,11 +83,11 @@ func (s *Server) newListener(cfg Listener) *listener {
 	l.tls.GetConfigForClient = s.sites.configFor(cfg.Policy)
 	t := cfg.Timeouts
 	l.http1 = http1.Config{
-		MaxHead: cfg.MaxHeaderBytes,
-		Header:  t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
+		MaxHead: cfg.MaxHeaderBytes, MaxFields: cfg.MaxFields, Underscores: cfg.Underscores,
+		Header: t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
 	}.WithDefaults()
 	l.http2 = http2.Config{
-		Secure: true, MaxHeaderBytes: cfg.MaxHeaderBytes,
+		Secure: true, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxFields: cfg.MaxFields,
 		Header: t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
 	}
 	return l

@@ -259,13 +259,13 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 		c.Listeners = append(c.Listeners, proxy.Listener{
 			Name: l.Address, Listener: s.listeners[i],
 			Policy: policy, TrustedProxies: l.TrustedProxies,
-			HideRequestID: l.RequestID == configs.Off,
+			HideRequestID: l.RequestID == configs.Off, Underscores: l.AllowUnderscores,
 			Timeouts: proxy.Timeouts{
 				Handshake: time.Duration(l.Timeouts.Handshake), Header: time.Duration(l.Timeouts.Header),
 				Read: time.Duration(l.Timeouts.Read), Write: time.Duration(l.Timeouts.Write),
 				Idle: time.Duration(l.Timeouts.Idle), Tunnel: time.Duration(l.Timeouts.Tunnel),
 			},
-			MaxHeaderBytes: int(l.Limits.Header), MaxConnections: l.Limits.Connections,
+			MaxHeaderBytes: int(l.Limits.Header), MaxFields: l.Limits.Fields, MaxConnections: l.Limits.Connections,
 		})
 	}
 	for i, site := range s.config.Sites {
