@@ -72,6 +72,9 @@ type Listener struct {
 	Address string `mapstructure:"address"`
 	// Policy is PolicyIntermediate or PolicyModern.
 	Policy string `mapstructure:"policy" default:"intermediate"`
+	// ProxyProtocol are the peers whose connections begin with a PROXY
+	// header, of either version; none by default, and never everybody.
+	ProxyProtocol []netip.Prefix `mapstructure:"proxy_protocol"`
 	// TrustedProxies are the peers whose Forwarded, X-Forwarded-* and
 	// X-Request-ID fields are believed; none by default, and never everybody.
 	TrustedProxies []netip.Prefix `mapstructure:"trusted_proxies"`

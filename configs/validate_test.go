@@ -94,6 +94,14 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "PROXY headers of everybody",
+		old:  `":443"`, new: "\":443\"\n    proxy_protocol: [0.0.0.0/0, 10.0.0.1/8]",
+		want: []string{
+			`9 listeners[0].proxy_protocol[0]: "0.0.0.0/0" trusts everybody`,
+			`9 listeners[0].proxy_protocol[1]: "10.0.0.1/8" has bits behind its prefix`,
+		},
+	},
+	{
 		name: "request ID",
 		old:  `":443"`, new: "\":443\"\n    request_id: yes",
 		want: []string{

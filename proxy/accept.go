@@ -68,9 +68,11 @@ func (l *listener) accept(ctx context.Context) error {
 }
 
 // trusts reports whether forwarding fields from peer are believed.
-func (l *listener) trusts(peer netip.Addr) bool {
-	for _, p := range l.TrustedProxies {
-		if p.Contains(peer) {
+func (l *listener) trusts(peer netip.Addr) bool { return contain(l.TrustedProxies, peer) }
+
+func contain(networks []netip.Prefix, addr netip.Addr) bool {
+	for _, p := range networks {
+		if p.Contains(addr) {
 			return true
 		}
 	}

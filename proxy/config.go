@@ -58,6 +58,7 @@ type Listener struct {
 	Name           string         // its address, for logs and metrics
 	Listener       net.Listener   // TCP, already open; the server closes it
 	Policy         Policy         // TLS versions and suites
+	ProxyProtocol  []netip.Prefix // peers whose connections must begin with a PROXY header; it is read from no others
 	TrustedProxies []netip.Prefix // peers whose forwarding fields and X-Request-ID are believed
 	HideRequestID  bool           // X-Request-ID is for backends and the log, not in answers
 	Timeouts       Timeouts

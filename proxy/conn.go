@@ -14,6 +14,8 @@ type conn struct {
 	listener *listener
 	site     *site // set once, in the handshake; nil when no site serves the name
 
+	introduced *introduction // set once, before the handshake
+
 	// Set once, after the handshake.
 	version uint16 // of TLS
 	resumed bool
@@ -29,6 +31,22 @@ type conn struct {
 // NetConn lets codecs find the socket.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
+// RemoteAddr is the client's address, also behind a balancer that introduces it.
+func (c *conn) RemoteAddr() net.Addr {
+	if c.introduced != nil {
+		return c.introduced.client
+	}
+	return c.Conn.RemoteAddr()
+}
+
+// LocalAddr is the address that the client connected to, likewise.
+func (c *conn) LocalAddr() net.Addr {
+	if c.introduced != nil {
+		return c.introduced.local
+	}
+	return c.Conn.LocalAddr()
+}
+
 // Close closes the socket; the first call gives the slot back.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
@@ -39,6 +57,9 @@ func (c *conn) Close() error {
 // shaken notes what the handshake came to.
 func (c *conn) shaken(state tls.ConnectionState) {
 	c.version, c.resumed = state.Version, state.DidResume
+	for r, ok := c.Conn.(*replayed); ok && len(r.first) == 0; r, ok = c.Conn.(*replayed) {
+		c.Conn = r.Conn
+	}
 	c.peer = newPeer(c.listener, c.RemoteAddr())
 }
 
@@ -51,12 +72,18 @@ type peer struct {
 }
 
 func newPeer(l *listener, remote net.Addr) peer {
-	var p peer
-	if ap, err := netip.ParseAddrPort(remote.String()); err == nil {
-		p.addr = ap.Addr().Unmap().WithZone("")
-	}
+	p := peer{addr: addrOf(remote)}
 	p.trusted = l.trusts(p.addr)
 	p.text = []byte(p.addr.String())
 	p.node = []byte("for=" + forwardedNode(p.addr) + ";host=")
 	return p
+}
+
+// addrOf is an address of a socket without its port, zero for one of another kind.
+func addrOf(a net.Addr) netip.Addr {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap().WithZone("")
 }

@@ -5,6 +5,7 @@
 // Each step is a file; reading them in this order is reading the package.
 //
 //	accept.go     a connection is accepted, at most MaxConnections a listener
+//	proxyprotocol.go  a balancer may introduce its client
 //	handshake.go  its own goroutine does the TLS handshake within a timeout;
 //	              tlspolicy.go, site.go and ticket.go say with which
 //	              tls.Config: one a site and policy, chosen by SNI

@@ -11,14 +11,20 @@ import (
 
 // handshake does c's TLS handshake and lets the connection be served. It is the body
 // of a goroutine of its own, so that a signature that takes its time holds up
-// this connection only. It ends within the handshake timeout, or when the
-// server stops waiting for handshakes: HandshakeContext closes the socket.
+// this connection only. It ends, a PROXY header included, within the handshake
+// timeout, or when the server stops waiting for handshakes: HandshakeContext
+// closes the socket.
 func (l *listener) handshake(c *conn) {
 	defer l.server.handshakes.done()
 	ctx, cancel := context.WithTimeout(l.server.handshakeCtx, l.Timeouts.Handshake)
 	defer cancel()
 
 	began := time.Now()
+	if err := l.introduce(ctx, c); err != nil {
+		l.server.log.Debug("connection refused", "listener", l.Name, "peer", c.RemoteAddr(), "error", err)
+		c.Close()
+		return
+	}
 	t, err := l.shake(ctx, c)
 	state := t.ConnectionState()
 	l.server.metrics.handshake(c.site, state, err, time.Since(began))

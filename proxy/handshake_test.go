@@ -28,15 +28,15 @@ func (k *flakyKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) (
 	return k.Signer.Sign(rand, digest, opts)
 }
 
-func flakySite(t *testing.T) (*front, *flakyKey) {
+func flakySite(t *testing.T, edit ...func(*Config)) (*front, *flakyKey) {
 	pool, _ := poolOf(t, backend(t, echo))
 	key := new(flakyKey)
-	f := serve(t, pool, func(c *Config) {
+	edit = append(edit, func(c *Config) {
 		m := c.Sites[0].Certificates.(*memoryKey)
 		key.Signer = m.cert.PrivateKey.(crypto.Signer)
 		m.cert.PrivateKey = key
 	})
-	return f, key
+	return serve(t, pool, edit...), key
 }
 
 func TestHandshake_IsMadeAgainWhenASignatureFails(t *testing.T) {

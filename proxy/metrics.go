@@ -23,6 +23,7 @@ type metrics struct {
 	handshakes        *prometheus.CounterVec
 	handshakeDuration *prometheus.HistogramVec
 	handshakesAgain   prometheus.Counter
+	headersRefused    *prometheus.CounterVec
 	connections       *prometheus.GaugeVec
 }
 
@@ -50,6 +51,10 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 			Name: "sallyport_handshakes_repeated_total",
 			Help: "Handshakes that were made a second time, unseen by the client, since a signature failed.",
 		}),
+		headersRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_proxy_headers_refused_total",
+			Help: "Connections that were to begin with a PROXY header and did not, or not in time.",
+		}, []string{"listener"}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sallyport_connections",
 			Help: "Open client connections, those in their handshake included.",
@@ -57,7 +62,7 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 	}
 	return m, errors.Join(
 		r.Register(m.requests), r.Register(m.duration), r.Register(newInFlight(requests)),
-		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.connections),
+		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.headersRefused), r.Register(m.connections),
 	)
 }
 

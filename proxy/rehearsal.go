@@ -63,6 +63,11 @@ func (r *replayed) Read(b []byte) (int, error) {
 		return r.Conn.Read(b)
 	}
 	n := copy(b, r.first)
-	r.first = r.first[n:]
+	if r.first = r.first[n:]; len(r.first) == 0 {
+		r.first = nil // the connection may live long
+	}
 	return n, nil
 }
+
+// NetConn lets codecs find the socket.
+func (r *replayed) NetConn() net.Conn { return r.Conn }

@@ -258,7 +258,7 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 		policy, _ := proxy.ParsePolicy(l.Policy) // configs knows the same names
 		c.Listeners = append(c.Listeners, proxy.Listener{
 			Name: l.Address, Listener: s.listeners[i],
-			Policy: policy, TrustedProxies: l.TrustedProxies,
+			Policy: policy, ProxyProtocol: l.ProxyProtocol, TrustedProxies: l.TrustedProxies,
 			HideRequestID: l.RequestID == configs.Off, Underscores: l.AllowUnderscores,
 			Timeouts: proxy.Timeouts{
 				Handshake: time.Duration(l.Timeouts.Handshake), Header: time.Duration(l.Timeouts.Header),
