@@ -10,6 +10,8 @@ func (pl Pool) validate(p place) {
 	checkName(p.key("name"), pl.Name)
 	oneOf(p.key("balance"), pl.Balance, BalanceRoundRobin)
 
+	oneOf(p.key("proxy_protocol"), pl.ProxyProtocol, Off, ProxyV1, ProxyV2)
+
 	backends := p.key("backends")
 	some(backends, pl.Backends, "backend")
 	each(backends, pl.Backends, Backend.validate)

@@ -189,10 +189,19 @@ type Field struct {
 type Pool struct {
 	Name string `mapstructure:"name"`
 	// Balance is how a backend is picked: BalanceRoundRobin.
-	Balance  string       `mapstructure:"balance" default:"round-robin"`
-	Backends []Backend    `mapstructure:"backends"`
-	Timeouts PoolTimeouts `mapstructure:"timeouts"`
+	Balance string `mapstructure:"balance" default:"round-robin"`
+	// ProxyProtocol is the version of the PROXY header that each connection
+	// begins with, ProxyV1 or ProxyV2, or Off.
+	ProxyProtocol string       `mapstructure:"proxy_protocol" default:"off"`
+	Backends      []Backend    `mapstructure:"backends"`
+	Timeouts      PoolTimeouts `mapstructure:"timeouts"`
 }
+
+// The versions of a PROXY header.
+const (
+	ProxyV1 = "v1"
+	ProxyV2 = "v2"
+)
 
 // BalanceRoundRobin picks the backends in turn.
 const BalanceRoundRobin = "round-robin"

@@ -352,6 +352,13 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "PROXY header of another version",
+		old:  "- name: web", new: "- name: web\n    proxy_protocol: v3",
+		want: []string{
+			`18 pools[0].proxy_protocol: unknown value "v3"`,
+		},
+	},
+	{
 		name: "admin",
 		old:  "hsm:\n", new: "admin: {address: Off}\nhsm:\n",
 		want: []string{

@@ -87,10 +87,10 @@ func (cs *connections) pop(address string) *backendConn {
 	return c
 }
 
-// give keeps a connection for the next request, if it is good for that. An upload
-// that still goes on has it closed.
+// give keeps a connection for the next request, if it is good for that. One that has
+// told of a client is not, and an upload that still goes on has it closed.
 func (cs *connections) give(c *backendConn) {
-	if c.socket.x.upload.running || !c.Release() {
+	if cs.pool.ProxyHeader != 0 || c.socket.x.upload.running || !c.Release() {
 		cs.drop(c)
 		return
 	}
@@ -125,6 +125,12 @@ func (cs *connections) dial(x *exchange, address string) (*backendConn, error) {
 	x.waits.in(nil)
 	if err != nil {
 		return nil, err
+	}
+	if cs.pool.ProxyHeader != 0 {
+		if err := writeProxyHeader(raw, cs.pool.ProxyHeader, x.conn, cs.pool.ConnectTimeout); err != nil {
+			raw.Close()
+			return nil, err
+		}
 	}
 	c := &backendConn{socket: &socket{Conn: raw}, address: address}
 	c.ClientConn = http1.NewClientConn(c.socket, cs.config)

@@ -108,6 +108,11 @@ type Pool struct {
 	ResponseTimeout time.Duration // 60s from the request's last byte to the answer's head
 	SilenceTimeout  time.Duration // 1h without a byte within an answer
 	IdleTimeout     time.Duration // 60s that an unused connection is kept
+
+	// ProxyHeader has each connection begin with a PROXY header of this
+	// version, 1 or 2, that tells of the client; 0: none. Such a connection
+	// serves one request: the next one may be another client's.
+	ProxyHeader int
 }
 
 // withDefaults fills the zero values and reports every problem at once.
@@ -167,6 +172,8 @@ func (c Config) withDefaults() (Config, error) {
 			}
 			if r.Pool == nil || r.Pool.Balancer == nil {
 				problem("site %q: route %q has no pool", s.Name, r.Path)
+			} else if v := r.Pool.ProxyHeader; v < 0 || v > 2 {
+				problem("pool %q: there is no PROXY header of version %d", r.Pool.Name, v)
 			}
 		}
 	}

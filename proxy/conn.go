@@ -17,6 +17,7 @@ type conn struct {
 	introduced *introduction // set once, before the handshake
 
 	// Set once, after the handshake.
+	tls     *tls.Conn
 	version uint16 // of TLS
 	resumed bool
 	peer    peer
@@ -55,7 +56,8 @@ func (c *conn) Close() error {
 }
 
 // shaken notes what the handshake came to.
-func (c *conn) shaken(state tls.ConnectionState) {
+func (c *conn) shaken(t *tls.Conn, state tls.ConnectionState) {
+	c.tls = t
 	c.version, c.resumed = state.Version, state.DidResume
 	for r, ok := c.Conn.(*replayed); ok && len(r.first) == 0; r, ok = c.Conn.(*replayed) {
 		c.Conn = r.Conn

@@ -28,7 +28,8 @@
 //	accesslog.go, metrics.go  and what became of it is written down
 //
 // exchange.go is the record that all of them fill. backend.go keeps connections
-// to backends, socket.go is one of these with patience.
+// to backends, socket.go is one of these with patience, proxyheader.go what some
+// begin with.
 //
 // # Who owns what
 //

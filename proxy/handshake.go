@@ -33,7 +33,7 @@ func (l *listener) handshake(c *conn) {
 		c.Close()
 		return
 	}
-	c.shaken(state)
+	c.shaken(t, state)
 	go l.serve(c, t, state.NegotiatedProtocol)
 }
 

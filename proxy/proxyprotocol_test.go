@@ -271,7 +271,7 @@ func TestReplayed_ForgetsWhatWasReadAgain(t *testing.T) {
 	if _, err := io.ReadFull(c, make([]byte, 1<<10)); err != nil {
 		t.Fatal(err)
 	}
-	c.shaken(tls.ConnectionState{})
+	c.shaken(nil, tls.ConnectionState{})
 	if c.Conn != here {
 		t.Errorf("the connection reads through %T", c.Conn)
 	}

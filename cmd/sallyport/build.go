@@ -244,6 +244,7 @@ func (s *service) buildPools() {
 			ConnectTimeout:  time.Duration(p.Timeouts.Connect),
 			ResponseTimeout: time.Duration(p.Timeouts.Response),
 			IdleTimeout:     time.Duration(p.Timeouts.Idle),
+			ProxyHeader:     map[string]int{configs.ProxyV1: 1, configs.ProxyV2: 2}[p.ProxyProtocol],
 		}
 	}
 }
