@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -13,6 +14,15 @@ func (l Listener) validate(p place) {
 	oneOf(p.key("policy"), l.Policy, PolicyIntermediate, PolicyModern)
 	oneOf(p.key("request_id"), l.RequestID, On, Off)
 	l.Limits.validate(p.key("limits"))
+}
+
+func (r Redirect) validate(p place) {
+	checkListenAddress(p.key("address"), r.Address)
+	between(p.key("to"), r.To, 1, 65535)
+	if !slices.Contains([]int{301, 302, 307, 308}, r.Status) {
+		p.key("status").say(strconv.Itoa(r.Status)+" is not the status of a redirect", "301 or 308 for good, 302 or 307 for now")
+	}
+	r.Limits.validate(p.key("limits"))
 }
 
 func (l Limits) validate(p place) {

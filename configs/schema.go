@@ -10,6 +10,7 @@ import "net/netip"
 type Config struct {
 	HSM       HSM        `mapstructure:"hsm"`
 	Listeners []Listener `mapstructure:"listeners"`
+	Redirects []Redirect `mapstructure:"redirects"`
 	Sites     []Site     `mapstructure:"sites"`
 	Pools     []Pool     `mapstructure:"pools"`
 	Admin     Admin      `mapstructure:"admin"`
@@ -84,6 +85,24 @@ type Listener struct {
 	AllowUnderscores bool             `mapstructure:"allow_underscores" default:"false"`
 	Timeouts         ListenerTimeouts `mapstructure:"timeouts"`
 	Limits           Limits           `mapstructure:"limits"`
+}
+
+// Redirect is one address where plain HTTP is sent on to HTTPS.
+type Redirect struct {
+	Address string `mapstructure:"address"`              // like that of a Listener
+	To      int    `mapstructure:"to" default:"443"`     // the port of HTTPS
+	Status  int    `mapstructure:"status" default:"308"` // 301, 302, 307 or 308
+	// ProxyProtocol is like that of a Listener.
+	ProxyProtocol []netip.Prefix   `mapstructure:"proxy_protocol"`
+	Timeouts      RedirectTimeouts `mapstructure:"timeouts"`
+	Limits        Limits           `mapstructure:"limits"`
+}
+
+// RedirectTimeouts bound what a client that is redirected may keep waiting.
+type RedirectTimeouts struct {
+	Header Duration `mapstructure:"header" default:"10s"` // a PROXY header, and then a request's head
+	Write  Duration `mapstructure:"write" default:"30s"`  // an answer without progress
+	Idle   Duration `mapstructure:"idle" default:"60s"`   // a connection without a request
 }
 
 // What some settings can be.

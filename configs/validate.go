@@ -22,6 +22,8 @@ func (c *Config) validate(p place) {
 	some(listeners, c.Listeners, "listener")
 	each(listeners, c.Listeners, Listener.validate)
 
+	each(p.key("redirects"), c.Redirects, Redirect.validate)
+
 	sites := p.key("sites")
 	some(sites, c.Sites, "site")
 	each(sites, c.Sites, Site.validate)
@@ -41,8 +43,8 @@ func (c *Config) validate(p place) {
 	c.checkKeys(sites, tokens)
 }
 
-// checkAddresses finds two listeners, the admin listener among them, that would
-// bind the same address.
+// checkAddresses finds two listeners, redirects and the admin listener among them,
+// that would bind the same address.
 func (c *Config) checkAddresses(p place) {
 	owners := map[string]string{}
 	check := func(at place, address string) {
@@ -58,6 +60,9 @@ func (c *Config) checkAddresses(p place) {
 	}
 	for i, l := range c.Listeners {
 		check(p.key("listeners").item(i).key("address"), l.Address)
+	}
+	for i, r := range c.Redirects {
+		check(p.key("redirects").item(i).key("address"), r.Address)
 	}
 	check(p.key("admin").key("address"), c.Admin.Address)
 }

@@ -79,6 +79,20 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "redirects",
+		old:  "sites:", new: "redirects:\n  - {address: \":443\"}\n  - {address: host:80, to: 0, status: 303, limits: {fields: 5}}\n  - {address: \":80\", to: 65536, proxy_protocol: [\"::/0\"]}\n  - {}\nsites:",
+		want: []string{
+			`10 redirects[0].address: ":443" is already the address of listeners[0]`,
+			`11 redirects[1].address: "host:80" is not an address to listen on`,
+			"11 redirects[1].limits.fields: 5 is out of range",
+			"11 redirects[1].status: 303 is not the status of a redirect",
+			"11 redirects[1].to: 0 is out of range",
+			`12 redirects[2].proxy_protocol[0]: "::/0" trusts everybody`,
+			"12 redirects[2].to: 65536 is out of range",
+			"13 redirects[3].address: is required",
+		},
+	},
+	{
 		name: "same listen address",
 		old:  `  - address: ":443"`, new: "  - address: \":443\"\n  - address: 0.0.0.0:443\n  - address: 127.0.0.1:9180",
 		want: []string{

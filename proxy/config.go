@@ -58,6 +58,7 @@ type Listener struct {
 	Name           string         // its address, for logs and metrics
 	Listener       net.Listener   // TCP, already open; the server closes it
 	Policy         Policy         // TLS versions and suites
+	Redirect       *Redirect      // nil: it is served by TLS
 	ProxyProtocol  []netip.Prefix // peers whose connections must begin with a PROXY header; it is read from no others
 	TrustedProxies []netip.Prefix // peers whose forwarding fields and X-Request-ID are believed
 	HideRequestID  bool           // X-Request-ID is for backends and the log, not in answers
@@ -70,7 +71,7 @@ type Listener struct {
 
 // Timeouts bound the waits on a client.
 type Timeouts struct {
-	Handshake time.Duration // 10s, the whole TLS handshake
+	Handshake time.Duration // 10s, the whole TLS handshake, with a PROXY header
 	Header    time.Duration // 10s, the whole head of an HTTP/1.1 request
 	Read      time.Duration // 30s without progress of a request's body
 	Write     time.Duration // 30s without progress of an answer; not the wait for a backend
@@ -145,6 +146,12 @@ func (c Config) withDefaults() (Config, error) {
 		l.MaxConnections = cmp.Or(l.MaxConnections, 10000)
 		if l.MaxConnections < 0 || l.MaxHeaderBytes < 0 || l.MaxFields < 0 {
 			problem("listener %q: a negative bound", l.Name)
+		}
+		if l.Redirect != nil {
+			l.Redirect = l.Redirect.withDefaults()
+			if err := l.Redirect.check(); err != nil {
+				problem("listener %q: %w", l.Name, err)
+			}
 		}
 		l.Timeouts = l.Timeouts.withDefaults()
 		listeners[i] = l

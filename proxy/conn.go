@@ -17,8 +17,8 @@ type conn struct {
 	introduced *introduction // set once, before the handshake
 
 	// Set once, after the handshake.
-	tls     *tls.Conn
-	version uint16 // of TLS
+	tls     *tls.Conn // nil: plain HTTP
+	version uint16    // of TLS
 	resumed bool
 	peer    peer
 	gone    func() bool // looks whether the client has left, where nobody reads from it; nil: somebody does
@@ -46,6 +46,18 @@ func (c *conn) LocalAddr() net.Addr {
 		return c.introduced.local
 	}
 	return c.Conn.LocalAddr()
+}
+
+// CloseWrite lets the codec end a connection without TLS as it ends others.
+func (c *conn) CloseWrite() error {
+	raw := c.Conn
+	for r, ok := raw.(*replayed); ok; r, ok = raw.(*replayed) {
+		raw = r.Conn
+	}
+	if half, ok := raw.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
 }
 
 // Close closes the socket; the first call gives the slot back.

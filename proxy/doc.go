@@ -15,6 +15,7 @@
 //	handler.go    a request's whole way. It is admitted: method, authority (421
 //	              where the connection's site does not serve it), path, route
 //	              (route.go), the route's own limits (routelimits.go)
+//	redirect.go   or it has come by plain HTTP and is sent to HTTPS
 //	edit.go       its fields become the backend's, forwarded.go's among them, and
 //	              the answer's become the client's
 //	fieldedits.go what a route changes on both

@@ -55,9 +55,10 @@ func (x *exchange) isOwn(id message.FieldID) bool {
 	return false
 }
 
-// hsts is what the answer says of its site, nil for nothing.
+// hsts is what the answer says of its site, nil for nothing: there is no site, it
+// has nothing to say, or the client is not on HTTPS yet (RFC 6797 §7.2).
 func (x *exchange) hsts() []byte {
-	if x.site == nil {
+	if x.site == nil || x.listener.Redirect != nil {
 		return nil
 	}
 	return x.site.hsts

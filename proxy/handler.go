@@ -13,16 +13,24 @@ func (l *listener) handle(c *conn, client message.Exchange) {
 	defer s.requests.done()
 
 	x := newExchange(l, c, client)
-	err := x.admit()
-	if err == nil {
-		err = x.forward()
-	}
-	if err != nil {
+	if err := x.answerIt(); err != nil {
 		x.fail(err)
 	}
 	x.endUpload()
 	x.finish()
 	x.free()
+}
+
+// answerIt has the request answered by a backend, or here where the listener
+// only redirects.
+func (x *exchange) answerIt() error {
+	if r := x.listener.Redirect; r != nil {
+		return x.redirect(r)
+	}
+	if err := x.admit(); err != nil {
+		return err
+	}
+	return x.forward()
 }
 
 // admit finds the route or says why there is none.

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// handshake does c's TLS handshake and lets the connection be served. It is the body
+// handshake does c's TLS handshake, unless the listener has none, and lets the
+// connection be served. It is the body
 // of a goroutine of its own, so that a signature that takes its time holds up
 // this connection only. It ends, a PROXY header included, within the handshake
 // timeout, or when the server stops waiting for handshakes: HandshakeContext
@@ -23,6 +24,11 @@ func (l *listener) handshake(c *conn) {
 	if err := l.introduce(ctx, c); err != nil {
 		l.server.log.Debug("connection refused", "listener", l.Name, "peer", c.RemoteAddr(), "error", err)
 		c.Close()
+		return
+	}
+	if l.Redirect != nil {
+		c.shaken(nil, tls.ConnectionState{})
+		go l.serve(c, c, "")
 		return
 	}
 	t, err := l.shake(ctx, c)

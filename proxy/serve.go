@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -20,10 +20,10 @@ type client interface {
 	Close() error
 }
 
-// serve serves a connection whose handshake is done, until it ends. It is the
+// serve serves a connection whose handshake is done, by t, until it ends. It is the
 // body of a goroutine of its own: the stack that the handshake's has grown to
 // need not stay for as long as the connection does.
-func (l *listener) serve(c *conn, t *tls.Conn, protocol string) {
+func (l *listener) serve(c *conn, t net.Conn, protocol string) {
 	if protocol == "h2" {
 		l.serveHTTP2(c, t)
 	} else {
@@ -31,7 +31,7 @@ func (l *listener) serve(c *conn, t *tls.Conn, protocol string) {
 	}
 }
 
-func (l *listener) serveHTTP1(c *conn, t *tls.Conn) {
+func (l *listener) serveHTTP1(c *conn, t net.Conn) {
 	h := &http1Client{ServerConn: http1.NewServerConn(t, l.http1), socket: c}
 	c.gone = h.Gone
 	l.server.clients.add(h)
@@ -88,7 +88,7 @@ func (h *http1Client) Shutdown() {
 // Close implements client.
 func (h *http1Client) Close() error { return h.socket.Close() }
 
-func (l *listener) serveHTTP2(c *conn, t *tls.Conn) {
+func (l *listener) serveHTTP2(c *conn, t net.Conn) {
 	defer t.Close()
 	h := &http2Client{http2.NewServerConn(t, l.http2, func(x message.Exchange) { l.handle(c, x) })}
 	l.server.clients.add(h)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type service struct {
 	registry *prometheus.Registry
 
 	listeners []net.Listener // one for each of config.Listeners
+	redirects []net.Listener // one for each of config.Redirects
 	admin     net.Listener   // nil: off
 	socket    *admin.Socket  // nil: off
 	tokens    []*hsm.Token   // one for each of config.HSM.Tokens
@@ -77,7 +79,7 @@ var errInterrupted = errors.New("interrupted")
 
 // close ends what build started. It may be called once more than needed.
 func (s *service) close() {
-	for _, l := range s.listeners {
+	for _, l := range slices.Concat(s.listeners, s.redirects) {
 		if l != nil {
 			l.Close()
 		}
@@ -267,6 +269,17 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 				Idle: time.Duration(l.Timeouts.Idle), Tunnel: time.Duration(l.Timeouts.Tunnel),
 			},
 			MaxHeaderBytes: int(l.Limits.Header), MaxFields: l.Limits.Fields, MaxConnections: l.Limits.Connections,
+		})
+	}
+	for i, r := range s.config.Redirects {
+		c.Listeners = append(c.Listeners, proxy.Listener{
+			Name: r.Address, Listener: s.redirects[i],
+			Redirect: &proxy.Redirect{Port: r.To, Status: r.Status}, ProxyProtocol: r.ProxyProtocol,
+			Timeouts: proxy.Timeouts{
+				Handshake: time.Duration(r.Timeouts.Header), Header: time.Duration(r.Timeouts.Header),
+				Write: time.Duration(r.Timeouts.Write), Idle: time.Duration(r.Timeouts.Idle),
+			},
+			MaxHeaderBytes: int(r.Limits.Header), MaxFields: r.Limits.Fields, MaxConnections: r.Limits.Connections,
 		})
 	}
 	for i, site := range s.config.Sites {

@@ -110,6 +110,9 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 	for i, l := range s.listeners {
 		s.log.Info("listening", "for", "clients", "listener", s.config.Listeners[i].Address, "address", l.Addr().String(), "policy", s.config.Listeners[i].Policy)
 	}
+	for i, l := range s.redirects {
+		s.log.Info("listening", "for", "redirects", "listener", s.config.Redirects[i].Address, "address", l.Addr().String(), "to", s.config.Redirects[i].To)
+	}
 	s.log.Info("serving", "version", versionName(), "fips", fipsMode())
 	notify(s.log, daemon.SdNotifyReady+"\nSTATUS=serving")
 	err = parts.Wait()

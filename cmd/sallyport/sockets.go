@@ -23,6 +23,13 @@ func (s *service) openSockets() {
 		}
 		s.listeners = append(s.listeners, socket)
 	}
+	for i, r := range s.config.Redirects {
+		socket, err := passed.open(r.Address)
+		if err != nil {
+			s.problem(fmt.Sprintf("redirects[%d].address", i), err)
+		}
+		s.redirects = append(s.redirects, socket)
+	}
 	if s.config.Admin.Enabled() {
 		var err error
 		if s.admin, err = passed.open(s.config.Admin.Address); err != nil {
