@@ -9,7 +9,7 @@ import (
 func TestErrorPage_IsForErrorsMadeHere(t *testing.T) {
 	const page = "<h1>Back soon</h1>"
 	pool, _ := poolOf(t, backend(t, func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "theirs", 502)
+		http.Error(w, "theirs", http.StatusBadGateway)
 	}))
 	down, _ := poolOf(t, refused(t))
 	f := serve(t, pool, func(c *Config) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"golang.org/x/net/http2"
 )
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
@@ -101,12 +101,12 @@ func TestProxyProtocol_TellsTheClientsAddress(t *testing.T) {
 					t.Fatal(err)
 				}
 				if protocol == "h2" {
-					c, err := new(http2.Transport).NewClientConn(conn.Conn)
-					if err != nil {
-						t.Fatal(err)
+					tr := &http.Transport{
+						DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return conn.Conn, nil },
+						Protocols:      new(http.Protocols),
 					}
-					r, _ := http.NewRequest("GET", base+"/", nil)
-					res, err := c.RoundTrip(r)
+					tr.Protocols.SetHTTP2(true)
+					res, err := (&http.Client{Transport: tr}).Get(base + "/")
 					if err != nil {
 						t.Fatal(err)
 					}

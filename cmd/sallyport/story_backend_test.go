@@ -75,7 +75,7 @@ func newTestBackend(t testing.TB, name string) *testBackend {
 func (b *testBackend) hello(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Backend", b.name)
 	fmt.Fprintf(w, "%s: %s %s host=%s\n", b.name, r.Method, r.URL.Path, r.Host)
-	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-Ip", "Te", "Connection"} {
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-Ip", "X-Request-Id", "X-Front-End", "Te", "Connection"} {
 		fmt.Fprintf(w, "%s=%s\n", name, strings.Join(r.Header.Values(name), " | "))
 	}
 }

@@ -23,12 +23,13 @@ import (
 
 // served is a sallyport serve that runs during a test.
 type served struct {
-	cmd     *exec.Cmd
-	log     string // the file of its service log
-	clients string // the address of its last listener
-	admin   string
-	ended   chan struct{}
-	err     error // once it has ended
+	cmd       *exec.Cmd
+	log       string // the file of its service log
+	clients   string // the address of its last listener
+	redirects string // and of its last redirect
+	admin     string
+	ended     chan struct{}
+	err       error // once it has ended
 }
 
 const patience = time.Minute // with the machine, not with the product
@@ -101,6 +102,8 @@ func (s *served) follow(from io.Reader, to io.Writer, ready func()) {
 		switch {
 		case line.Msg == "listening" && line.For == "clients":
 			s.clients = line.Address
+		case line.Msg == "listening" && line.For == "redirects":
+			s.redirects = line.Address
 		case line.Msg == "listening" && line.For == "admin":
 			s.admin = line.Address
 		case line.Msg == "serving":
@@ -201,6 +204,7 @@ func (w *world) serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(s.kill)
 	w.server = s
 	ts.Setenv("ADDR", s.clients)
+	ts.Setenv("REDIRECT", s.redirects)
 	ts.Setenv("ADMIN", s.admin)
 }
 

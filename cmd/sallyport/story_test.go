@@ -36,7 +36,7 @@ func TestStories_Remote(t *testing.T) { runStories(t, "remote", hsmtest.NewRemot
 // runStories runs a folder's stories, each on a token and real backends of its
 // own. Beside testscript's commands they have
 //
-//	serve FILE            start sallyport serve; sets $ADDR and $ADMIN; logs in serve.log, access.log
+//	serve FILE            start sallyport serve; sets $ADDR, $REDIRECT and $ADMIN; logs in serve.log, access.log
 //	stop                  SIGTERM, and the exit code must be 0
 //	signal SIG            send a signal to the serving process
 //	killsigner            SIGKILL the signer process
