@@ -155,7 +155,10 @@ func TestForward_ClaimsOfStrangersAreDropped(t *testing.T) {
 		}, "203.0.113.9"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := serve(t, pool, func(cfg *Config) { cfg.Listeners[0].TrustedProxies = c.trusted })
+			f := serve(t, pool, func(cfg *Config) {
+				cfg.Listeners[0].TrustedProxies = c.trusted
+				cfg.Listeners[0].Underscores = true
+			})
 			r, _ := http.NewRequest("GET", base+"/", nil)
 			r.Header = claims.Clone()
 			res, err := f.client("h2").Do(r)

@@ -52,7 +52,7 @@ func TestRequestID_OfStrangersIsDropped(t *testing.T) {
 		{"trusted, empty", trusting, []string{""}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := serve(t, pool, c.edit)
+			f := serve(t, pool, c.edit, func(c *Config) { c.Listeners[0].Underscores = true })
 			r, _ := http.NewRequest("GET", base+"/", nil)
 			r.Header = http.Header{"X-Request-Id": c.given, "X_request_id": {"abc"}, "X-Request_id": {"abc"}}
 			res, err := f.client("h2").Do(r)

@@ -87,7 +87,7 @@ func (s *Server) newListener(cfg Listener) *listener {
 		Header: t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
 	}.WithDefaults()
 	l.http2 = http2.Config{
-		Secure: true, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxFields: cfg.MaxFields,
+		Secure: true, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxFields: cfg.MaxFields, Underscores: cfg.Underscores,
 		Header: t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
 	}
 	return l

@@ -13,6 +13,10 @@ type Config struct {
 	MaxHeaderBytes int // of a field section, as RFC 9113 §6.5.2 counts it: 64 KiB
 	MaxFields      int // lines of a field section: 128
 
+	// Underscores lets field names with underscores through; some backends
+	// take them for dashes. Only a server looks at it.
+	Underscores bool
+
 	Header time.Duration // for the preface, the first SETTINGS, its acknowledgement, and a field section once begun: 10 s
 	Read   time.Duration // for progress of a body that somebody waits for, but not of a tunnel: 30 s; a client's calls: none
 	Write  time.Duration // for progress of what the peer shall read: 30 s
@@ -51,6 +55,7 @@ func (c Config) forServer() Config {
 func (c Config) forClient() Config {
 	c = c.forBoth()
 	setDefault(&c.Ping, defaultPing)
+	c.Underscores = true
 	return c
 }
 

@@ -12,6 +12,7 @@ type refusal int
 func (r refusal) Error() string { return "refused" }
 
 const (
+	refuseName    refusal = 400
 	refuseLarge   refusal = 431 // RFC 6585 §5
 	refuseExpects refusal = 417 // RFC 9110 §10.1.1
 	refuseConnect refusal = 501 // RFC 8441 §4
@@ -95,6 +96,9 @@ type sorter struct {
 func (h *sorter) take(f message.Field) error {
 	if !validName(f.Name) || !validValue(f.Value) {
 		return malformed("field with bytes that must not be there")
+	}
+	if !h.s.c.cfg.nameOK(f.Name) {
+		return refuseName
 	}
 	r := &h.s.req
 	switch f.ID {
@@ -207,6 +211,11 @@ func (c *Config) schemeOK(scheme []byte) bool {
 	return string(scheme) == "https" || !c.Secure && string(scheme) == "http"
 }
 
+// nameOK says whether a name is free of underscores or may have them.
+func (c *Config) nameOK(name []byte) bool {
+	return c.Underscores || bytes.IndexByte(name, '_') < 0
+}
+
 // setBody says what body follows. A tunnel's length is not known.
 func (s *stream) setBody(h *sorter, end bool) error {
 	r := &s.req
@@ -233,13 +242,16 @@ func (s *stream) setBody(h *sorter, end bool) error {
 // parseTrailers gives the fields of a trailer section. They say nothing about
 // the framing any more, so those that would are malformed as the
 // pseudo-fields are (RFC 9110 §6.5.1).
-func parseTrailers(b *block) ([]message.Field, error) {
+func (c *Config) parseTrailers(b *block) ([]message.Field, error) {
 	if b.large {
 		return nil, malformed("trailers too large")
 	}
 	for _, f := range b.fields {
 		if !validName(f.Name) || !validValue(f.Value) {
 			return nil, malformed("trailer with bytes that must not be there")
+		}
+		if !c.nameOK(f.Name) {
+			return nil, malformed("trailer with an underscore in its name")
 		}
 		switch f.ID {
 		case message.Connection, message.KeepAlive, message.ProxyConnection, message.TransferEncoding, message.Upgrade,

@@ -104,6 +104,7 @@ func TestServer_RefusesWithAStatus(t *testing.T) {
 	}{
 		"connect":        {"501", false, []string{":method: CONNECT", ":authority: a:443"}},
 		"other protocol": {"501", false, with(":method: CONNECT", ":protocol: connect-udp")},
+		"underscore":     {"\x8c", true, with("x_real_ip: a")}, // 400, by HPACK's static table,
 		"expectation":    {"417", false, with(":method: POST", "expect: more")},
 		"too large":      {"431", true, with("a: "+strings.Repeat("x", 13_000), "b: "+strings.Repeat("x", 60_000))},
 		"too many":       {"431", true, with(strings.Split(strings.Repeat("a: b,", 200)+"c: d", ",")...)},

@@ -134,7 +134,7 @@ func (c *conn) readTrailers(s *stream, b *block, end bool) error {
 	case !end:
 		return c.fault(s, malformed("trailers that are not the end"))
 	}
-	trailers, err := parseTrailers(b)
+	trailers, err := c.cfg.parseTrailers(b)
 	if err != nil {
 		return c.fault(s, malformed(err.Error()))
 	}
