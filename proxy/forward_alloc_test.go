@@ -14,8 +14,22 @@ import (
 // connections stand, but for what crypto/tls does for each record that it reads: as
 // much as in a bare TLS connection with the same bytes.
 func TestForward_AllocatesNothing(t *testing.T) {
+	testAllocations(t, benchFront(t))
+}
+
+// Nor does one that is limited and edited in every way.
+func TestForward_EditingAllocatesNothing(t *testing.T) {
+	edits := FieldEdits{Set: []Field{{"X-Frame-Options", "DENY"}}, Add: []Field{{"Via", "1.1 edge"}}, Remove: []string{"Server", "Date"}}
+	testAllocations(t, benchFront(t, func(c *Config) {
+		s := &c.Sites[0]
+		s.HSTS = &HSTS{MaxAge: preloadAge, IncludeSubdomains: true}
+		r := &s.Routes[0]
+		r.Methods, r.MaxBody, r.RequestFields, r.ResponseFields = []string{"GET"}, 1, edits, edits
+	}))
+}
+
+func testAllocations(t *testing.T, forwarded *asker) {
 	bare := &asker{conn: bareTLS(t), request: []byte(benchRequest), b: make([]byte, 4096)}
-	forwarded := benchFront(t)
 	for range 100 {
 		bare.ask(t)
 		forwarded.ask(t)

@@ -63,8 +63,9 @@ func (a *asker) ask(t testing.TB) {
 	}
 }
 
-func benchFront(t testing.TB) *asker {
-	f := serve(t, &Pool{Name: "web", Balancer: only(tireless(t))}, func(c *Config) { c.AccessLog = nil })
+func benchFront(t testing.TB, edit ...func(*Config)) *asker {
+	edit = append(edit, func(c *Config) { c.AccessLog = nil })
+	f := serve(t, &Pool{Name: "web", Balancer: only(tireless(t))}, edit...)
 	return &asker{conn: f.dial(www).Conn, request: []byte(benchRequest), b: make([]byte, 4096)}
 }
 
