@@ -5,10 +5,10 @@
 // Each step is a file; reading them in this order is reading the package.
 //
 //	accept.go     a connection is accepted, at most MaxConnections a listener
-//	proxyprotocol.go  a balancer may introduce its client
 //	handshake.go  its own goroutine does the TLS handshake within a timeout;
 //	              tlspolicy.go, site.go and ticket.go say with which
-//	              tls.Config: one a site and policy, chosen by SNI
+//	              tls.Config: one a site and policy, chosen by SNI. Before it a
+//	              balancer says who the client is (proxyprotocol.go)
 //	rehearsal.go  a first try that can be made again when a signature fails
 //	serve.go      a fresh goroutine serves the connection, by package http1 or
 //	              http2, which parse and write
@@ -53,7 +53,8 @@
 //
 // # How it fails
 //
-// A name no site serves is refused in the handshake with unrecognized_name.
+// A connection that owes a PROXY header and has none is closed, and a name no site
+// serves is refused in the handshake with unrecognized_name.
 // A signature that fails has its handshake made again from the client's first
 // words, if nothing was sent yet, and otherwise costs this handshake and nothing
 // else. What two parsers could read in two ways is refused by the codec before

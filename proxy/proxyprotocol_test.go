@@ -236,6 +236,53 @@ func TestProxyProtocol_SlowHeaderIsCut(t *testing.T) {
 	}
 }
 
+func TestProxyProtocol_NoDrainWaitsForAHeader(t *testing.T) {
+	pool, _ := poolOf(t, refused(t))
+	f := serve(t, pool, introducing(loopback), timeouts(func(to *Timeouts) { to.Handshake = time.Hour }))
+	c, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "PROX")
+	for f.server.handshakes.count() == 0 {
+		runtime.Gosched()
+	}
+	f.stop()
+	f.wait()
+}
+
+// scripted is a socket that has all that its peer sends, and then its end.
+type scripted struct {
+	net.Conn
+	r *bytes.Reader
+}
+
+func (s *scripted) Read(b []byte) (int, error) { return s.r.Read(b) }
+
+// Whatever is sent, no byte behind a header is lost or read twice, and no header is
+// larger than its bound.
+func FuzzReadHeader(f *testing.F) {
+	f.Add([]byte("PROXY TCP4 192.0.2.7 198.51.100.1 5000 443\r\nbehind"))
+	f.Add([]byte("PROXY UNKNOWN\r\n"))
+	f.Add([]byte(v2(f, proxyproto.PROXY, tcp("192.0.2.7:5000"), tcp("198.51.100.1:443")) + "behind"))
+	f.Add([]byte(v2(f, proxyproto.LOCAL, tcp("[2001:db8::7]:5000"), tcp("[2001:db8::1]:443")) + strings.Repeat("x", 5000)))
+	f.Add([]byte("\x16\x03\x01\x00\x05hello"))
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		s := &scripted{r: bytes.NewReader(sent)}
+		header, behind, err := readHeader(context.Background(), s)
+		if err != nil {
+			return
+		}
+		rest, _ := io.ReadAll(s)
+		rest = append(behind, rest...)
+		size := len(sent) - len(rest)
+		if !bytes.HasSuffix(sent, rest) || size < len("PROXY \r\n") || size > 16+4096 || header.Version == 1 && size > 107 {
+			t.Errorf("%q: %d bytes of header, %q behind it", sent, size, rest)
+		}
+	})
+}
+
 // The handshake is made again behind a header too, and what was read with it is
 // not lost then.
 func TestProxyProtocol_HandshakeIsMadeAgain(t *testing.T) {
