@@ -61,7 +61,7 @@ func (l *listener) accept(ctx context.Context) error {
 		pause = 0
 		gauge := l.server.metrics.connections.WithLabelValues(l.Name)
 		gauge.Inc()
-		c := &conn{Conn: raw, listener: l, closed: func() { gauge.Dec(); <-l.slots }}
+		c := &conn{Conn: newTCPConn(raw), listener: l, closed: func() { gauge.Dec(); <-l.slots }}
 		l.server.handshakes.add()
 		go l.handshake(c)
 	}

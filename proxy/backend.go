@@ -28,7 +28,7 @@ func (c *backendConn) begin(x *exchange) *http1.Call {
 }
 
 const (
-	maxIdle = 256 // connections that are kept for each backend
+	maxIdle = 1024 // connections that are kept for each backend: less than a burst of streams would make new ones all the time
 
 	// A connection that was in use so little ago is not looked at before it is
 	// used again, nor is one for a request that can be made again.
@@ -95,7 +95,7 @@ func (cs *connections) give(c *backendConn) {
 		return
 	}
 	c.socket.x = nil
-	c.idle = time.Now()
+	c.idle = c.socket.heard
 	cs.mu.Lock()
 	list := cs.idle[c.address]
 	if !cs.closed && len(list) < maxIdle {
@@ -132,7 +132,7 @@ func (cs *connections) dial(x *exchange, address string) (*backendConn, error) {
 			return nil, err
 		}
 	}
-	c := &backendConn{socket: &socket{Conn: raw}, address: address}
+	c := &backendConn{socket: &socket{Conn: newTCPConn(raw)}, address: address}
 	c.ClientConn = http1.NewClientConn(c.socket, cs.config)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
