@@ -31,11 +31,7 @@ type backend struct {
 	failures int
 }
 
-// usable reports whether b takes requests before those that are passed over.
-func (b *backend) usable(now time.Time) bool {
-	return b.state == up || b.probeDue(now)
-}
-
+// probeDue reports whether b, which is down, takes a request as a probe.
 func (b *backend) probeDue(now time.Time) bool {
 	return b.state == down && !b.probing && !now.Before(b.until)
 }

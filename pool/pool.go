@@ -118,7 +118,7 @@ func (p *Pool) Pick(tried []string) (address string, ticket uint64, ok bool) {
 		return "", 0, false
 	}
 	b := p.backends[at]
-	probe := b.probeDue(p.now())
+	probe := b.state == down && b.probeDue(p.now())
 	if probe {
 		b.probing = true
 	}
@@ -128,7 +128,6 @@ func (p *Pool) Pick(tried []string) (address string, ticket uint64, ok bool) {
 
 // choose returns the place of the next backend in turn, or -1. The caller holds mu.
 func (p *Pool) choose(tried []string) int {
-	now := p.now()
 	spare := -1
 	for i := range p.backends {
 		at := (p.next + i) % len(p.backends)
@@ -136,7 +135,7 @@ func (p *Pool) choose(tried []string) int {
 		if slices.Contains(tried, b.address) {
 			continue
 		}
-		if b.usable(now) {
+		if b.state == up || b.probeDue(p.now()) {
 			p.next = at + 1
 			return at
 		}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -157,47 +158,42 @@ func (cs *clients) wait(ctx context.Context) bool {
 }
 
 // counter counts what is under way and can be waited on until nothing is.
-// Unlike a sync.WaitGroup it gives up with a context.
+// Unlike a sync.WaitGroup it gives up with a context, and counting takes no lock.
 type counter struct {
+	n atomic.Int64
+
 	mu   sync.Mutex
-	n    int
 	zero chan struct{} // closed at zero; nil while nobody waits
 }
 
-func (c *counter) add() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n++
-}
+func (c *counter) add() { c.n.Add(1) }
 
 func (c *counter) done() {
+	if c.n.Add(-1) > 0 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n--
-	if c.n == 0 && c.zero != nil {
+	if c.zero != nil {
 		close(c.zero)
 		c.zero = nil
 	}
 }
 
-func (c *counter) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.n
-}
+func (c *counter) count() int { return int(c.n.Load()) }
 
 // wait reports whether nothing was under way at some moment before ctx ended.
 func (c *counter) wait(ctx context.Context) bool {
 	c.mu.Lock()
-	if c.n == 0 {
-		c.mu.Unlock()
-		return true
-	}
 	if c.zero == nil {
 		c.zero = make(chan struct{})
 	}
 	zero := c.zero
 	c.mu.Unlock()
+	// Who gets to zero from now on closes the channel; who did before is seen here.
+	if c.count() == 0 {
+		return true
+	}
 	select {
 	case <-zero:
 		return true

@@ -199,10 +199,14 @@ func (x *exchange) relay(c message.Call, head *message.Response) error {
 			return x.writeFailed(err)
 		}
 	}
-	buffer := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buffer)
+	buffer := x.short[:]
+	if head.Length < 0 || head.Length > int64(len(buffer)) {
+		long := copyBuffers.Get().(*[copySize]byte)
+		defer copyBuffers.Put(long)
+		buffer = long[:]
+	}
 	for {
-		n, err := body.Read(buffer[:])
+		n, err := body.Read(buffer)
 		switch {
 		case err == io.EOF:
 			x.upload.over.Store(true)

@@ -20,6 +20,7 @@ type socket struct {
 
 	until atomic.Int64 // the codec's deadline, Unix nanoseconds; 0: none
 	step  time.Time    // the deadline in force
+	heard time.Time    // when the last read began that something came of
 }
 
 // lookEvery is how long a step is.
@@ -49,6 +50,7 @@ func (s *socket) Read(p []byte) (int, error) {
 		}
 		n, err := s.Conn.Read(p)
 		if n > 0 || !isTimeout(err) {
+			s.heard = now
 			return n, err
 		}
 		s.step = time.Time{}
