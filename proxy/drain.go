@@ -84,9 +84,11 @@ func (s *Server) waitHandshakes(ctx context.Context) {
 
 // clients are the connections that are served.
 type clients struct {
-	mu   sync.Mutex
-	all  map[client]struct{}
-	left chan struct{} // closed at the next removal; nil while nobody waits
+	mu     sync.Mutex
+	all    map[client]struct{}
+	opened uint64        // so far
+	last   time.Time     // when
+	left   chan struct{} // closed at the next removal; nil while nobody waits
 }
 
 func (cs *clients) add(c client) {
@@ -96,6 +98,15 @@ func (cs *clients) add(c client) {
 		cs.all = map[client]struct{}{}
 	}
 	cs.all[c] = struct{}{}
+	cs.opened++
+	cs.last = time.Now()
+}
+
+// sofar is how many connections there have been, and when the last one came.
+func (cs *clients) sofar() (opened uint64, last time.Time) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.opened, cs.last
 }
 
 func (cs *clients) remove(c client) {

@@ -35,20 +35,30 @@ func (l *listener) serveHTTP1(c *conn, t net.Conn) {
 	h := &http1Client{ServerConn: http1.NewServerConn(t, l.http1), socket: c}
 	c.gone = h.Gone
 	l.server.clients.add(h)
-	defer l.server.clients.remove(h)
-	defer h.ServerConn.Close()
+	l.answerRequests(h)
+}
+
+// answerRequests answers a connection's requests until it ends. A connection that
+// has become quiet goes on waiting in a fresh goroutine, whose stack has not grown.
+func (l *listener) answerRequests(h *http1Client) {
 	for {
 		x, err := h.Next()
+		if err == http1.ErrQuiet {
+			go l.answerRequests(h)
+			return
+		}
 		if err != nil {
 			var bad *http1.Error
 			if errors.As(err, &bad) {
-				l.refuse(c, h.ServerConn, bad)
+				l.refuse(h.socket, h.ServerConn, bad)
 			}
-			return
+			break
 		}
 		h.served.Store(true)
-		l.handle(c, x)
+		l.handle(h.socket, x)
 	}
+	h.ServerConn.Close()
+	l.server.clients.remove(h)
 }
 
 // refuse answers what is no request, and writes that down.

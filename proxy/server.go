@@ -129,13 +129,12 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// sweepEvery is how often idle connections to backends are looked through.
-const sweepEvery = 5 * time.Second
-
-// sweep closes connections to backends that have been idle for too long.
+// sweep closes connections to backends that have been idle for too long, and gives
+// memory back.
 func (s *Server) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
+	var t tidy
 	for {
 		select {
 		case <-ctx.Done():
@@ -144,6 +143,7 @@ func (s *Server) sweep(ctx context.Context) {
 			for _, f := range s.forwarders {
 				f.conns.sweep(now)
 			}
+			t.look(s.clients.sofar())
 		}
 	}
 }

@@ -81,7 +81,11 @@ func TestCall_AbandonedHalfwayClosesItsConnection(t *testing.T) {
 		"before it has begun": func(*Call) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := backend(t, func(x *Exchange) { respond(t, x, 200, "hello") })
+			b := backend(t, func(x *Exchange) {
+				_ = x.WriteHead(&message.Response{Status: 200, Length: 5}, false) // it may be closed already
+				_ = x.WriteBody([]byte("hello"), false)
+				_ = x.End(nil)
+			})
 			call := b.Call()
 			leave(call)
 			call.Close()

@@ -64,6 +64,8 @@ var (
 var (
 	// ErrIdle says that the client sent no request within the idle timeout.
 	ErrIdle = errors.New("http1: idle for too long")
+	// ErrQuiet says that no request has come for some seconds. Nothing is wrong.
+	ErrQuiet = errors.New("http1: quiet for a while")
 	// ErrUnanswered says that an exchange was left before its answer was whole.
 	ErrUnanswered = errors.New("http1: the exchange was not answered")
 	// ErrAnswered is what the rest of a request's body gives once its answer is whole.

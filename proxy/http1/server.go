@@ -21,8 +21,10 @@ type ServerConn struct {
 	in       input
 	out      output
 	exchange Exchange
-	served   bool // a request has come before
-	closing  bool // nothing more is read
+	served   bool          // a request has come before
+	closing  bool          // nothing more is read
+	quiet    bool          // no request has come for a while
+	waits    time.Duration // since epoch: when the wait for a request began
 	broken   atomic.Bool
 
 	mu       sync.Mutex
@@ -49,7 +51,8 @@ func NewServerConn(conn net.Conn, cfg *Config) *ServerConn {
 // Reset. While it waits, the connection holds no buffer.
 //
 // The errors: io.EOF when the connection has ended well, also by Drain or
-// because the last exchange was to be its last one. *Error for a request that
+// because the last exchange was to be its last one. ErrQuiet, at most once in a
+// wait, when none has come for some seconds: the caller goes on with Next. *Error for a request that
 // must be refused, with Refuse. ErrIdle, and ErrUnanswered where the last exchange
 // was not answered to its end. Any other is the network's. None but *Error has
 // anybody left to answer, and the connection is closed already.
@@ -57,7 +60,7 @@ func (c *ServerConn) Next() (*Exchange, error) {
 	x, err := c.next()
 	if err != nil {
 		var refused *Error
-		if !errors.As(err, &refused) {
+		if !errors.As(err, &refused) && err != ErrQuiet {
 			c.Close()
 		}
 		return nil, err
@@ -82,22 +85,32 @@ func (c *ServerConn) next() (*Exchange, error) {
 	return &c.exchange, nil
 }
 
-// await waits for a request's first byte. A busy connection waits under the
-// same deadline as for the rest of a head, so that it has to be set but every
-// now and then; that it passes is an end only when it is the idle timeout's too.
+// quietAfter is how long a connection waits for a request before Next says so.
+const quietAfter = 3 * time.Second
+
+// await waits for a request's first byte, in steps: the first one is short, so
+// that a busy connection has its deadline set but every now and then, and a quiet
+// one can be told apart from it.
 func (c *ServerConn) await() error {
 	limit := c.cfg.Idle
 	if !c.served {
 		limit = c.cfg.Header
 	}
-	began := time.Since(epoch)
-	wait := min(limit, c.cfg.Header)
+	if !c.quiet {
+		c.waits = time.Since(epoch)
+	}
 	for {
-		if err := c.in.within(wait); err != nil {
+		waited := time.Since(epoch) - c.waits
+		step := limit - waited
+		if !c.quiet {
+			step = min(step, quietAfter)
+		}
+		if err := c.in.within(step); err != nil {
 			return err
 		}
 		n, err := c.awaitByte()
 		if n > 0 {
+			c.quiet = false
 			c.in.makeRoom()
 			c.in.put(c.first[:])
 			return nil
@@ -111,8 +124,13 @@ func (c *ServerConn) await() error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		if wait = limit - (time.Since(epoch) - began); wait < limit/8 {
+		c.in.by.forget()
+		if waited = time.Since(epoch) - c.waits; limit-waited < limit/8 {
 			return ErrIdle
+		}
+		if !c.quiet {
+			c.quiet = true
+			return ErrQuiet
 		}
 	}
 }
@@ -154,14 +172,12 @@ func (c *ServerConn) Drain() {
 	}
 }
 
-// readHead reads the rest of a head and begins the exchange.
+// readHead reads the rest of a head and begins the exchange. Most heads come with
+// their first byte; only one that does not has its time set.
 func (c *ServerConn) readHead() error {
-	if err := c.in.within(c.cfg.Header); err != nil {
-		return err
-	}
 	h := requestHead{cfg: c.cfg}
 	h.begin(&c.in)
-	for {
+	for reads := 0; ; reads++ {
 		more, err := h.parse(&c.in)
 		if err != nil {
 			return err
@@ -169,9 +185,15 @@ func (c *ServerConn) readHead() error {
 		if !more {
 			return c.begin(&h)
 		}
+		if reads == 1 {
+			c.in.by.forget()
+			if err := c.in.within(c.cfg.Header); err != nil {
+				return err
+			}
+		}
 		buf := c.in.buf
-		if err := c.in.more(); err != nil {
-			return headError(err)
+		if err := c.in.more(); err != nil && (reads > 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return headError(err) // before that it was the first byte's deadline
 		}
 		if c.in.buf != buf {
 			h.begin(&c.in)

@@ -127,16 +127,58 @@ func TestServerConn_IdleLastsLongerThanAHead(t *testing.T) {
 	i := &impatient{script: script{in: []byte(fields("") + fields("") + fields("")), piece: len(fields(""))}}
 	i.conn = NewServerConn(i, Config{}.WithDefaults())
 	i.conn.served = true
-	for range 3 {
+	quiet := 0
+	next := func() (*Exchange, error) {
 		x, err := i.conn.Next()
+		if err == ErrQuiet {
+			quiet++
+			x, err = i.conn.Next()
+		}
+		return x, err
+	}
+	for range 3 {
+		x, err := next()
 		if err != nil {
 			t.Fatal(err)
 		}
 		respond(t, x, 200, path(x))
 	}
-	if _, err := i.conn.Next(); err != io.EOF {
+	if _, err := next(); err != io.EOF {
 		t.Errorf("ended with %v", err)
 	}
+	if quiet == 0 {
+		t.Error("it was never quiet")
+	}
+}
+
+// A head that comes in pieces has its time as a whole, however little of the first
+// byte's was left.
+func TestServerConn_HeadInPiecesHasItsOwnTime(t *testing.T) {
+	raw := fields("X-Some: field\r\n")
+	i := &interrupted{script: script{in: []byte(raw), piece: 1}, at: 2}
+	c := NewServerConn(i, Config{}.WithDefaults())
+	x, err := c.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	respond(t, x, 200, path(x))
+	i = &interrupted{script: script{in: []byte(raw), piece: 1}, at: 3}
+	if _, err := NewServerConn(i, Config{}.WithDefaults()).Next(); err != errSlow {
+		t.Errorf("got %v, want that the head is slow", err)
+	}
+}
+
+// interrupted is a connection whose deadline passes at one of its reads.
+type interrupted struct {
+	script
+	reads, at int
+}
+
+func (i *interrupted) Read(p []byte) (int, error) {
+	if i.reads++; i.reads == i.at {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return i.script.Read(p)
 }
 
 func TestBody_SaysWhetherMoreIsThere(t *testing.T) {
