@@ -9,8 +9,9 @@ import (
 
 const (
 	idleConnections = 3000
-	settleEvery     = time.Second
-	settleLimit     = 10 * time.Second
+	// settleTime is how long a server may take to put its house in order, some
+	// seconds after the last request: connections that are idle are so for longer.
+	settleTime = 12 * time.Second
 )
 
 // idleMemory measures what a connection costs that has made a request and
@@ -78,21 +79,10 @@ func release(clients []*client) {
 	}
 }
 
-// settledMemory waits until what the server holds changes by less than a
-// hundredth in a second, or long enough.
+// settledMemory is what the server holds once it has had nothing to do for a while.
 func settledMemory(ctx context.Context, i *instance) (int64, error) {
-	last, err := memory(i.pid())
-	for begin := time.Now(); err == nil && time.Since(begin) < settleLimit; {
-		if err := sleep(ctx, settleEvery); err != nil {
-			return 0, err
-		}
-		var now int64
-		now, err = memory(i.pid())
-		change := now - last
-		last = now
-		if max(change, -change) < now/100 {
-			break
-		}
+	if err := sleep(ctx, settleTime); err != nil {
+		return 0, err
 	}
-	return last, err
+	return memory(i.pid())
 }
