@@ -161,27 +161,36 @@ func (e *exchange) End(trailers []message.Field) error {
 	return nil
 }
 
-// Reset implements message.Exchange.
+// Reset implements message.Exchange. Behind a whole answer it asks the client for
+// no more of its request (RFC 9113 §8.1).
 func (e *exchange) Reset() { e.resetWith(http2.ErrCodeInternal) }
 
 func (e *exchange) resetWith(code http2.ErrCode) {
 	s, err := e.enter()
 	defer e.leave(s)
-	if err == nil {
-		e.c.reset(s, code, errAborted) // whom OnGone tells knows already
+	if err != nil {
+		return
 	}
+	if s.localEnded {
+		code = http2.ErrCodeNo
+	}
+	s.onGone = nil // whom it tells knows already
+	e.c.reset(s, code, errAborted)
 }
 
 // OnGone implements message.Exchange.
 func (e *exchange) OnGone(f func()) {
 	s, err := e.enter()
 	defer e.leave(s)
-	switch {
-	case err != nil:
-	case f != nil && s.err != nil && !errors.Is(s.err, errAborted):
-		go f()
-	default:
-		s.onGone = f
+	if err != nil {
+		return
+	}
+	for s.telling {
+		s.readable.Wait() // whoever is told must not be told late
+	}
+	s.onGone = f
+	if f != nil && s.err != nil && !errors.Is(s.err, errAborted) {
+		e.c.wg.Go(s.notice())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -144,6 +145,46 @@ func TestServer_TellsWhenTheClientGivesUp(t *testing.T) {
 	<-gone
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// Whoever takes the function away may use what it touches for something else.
+func TestServer_TellsNobodyLate(t *testing.T) {
+	begun, over := make(chan struct{}), make(chan struct{})
+	f := serve(t, Config{}, func(e message.Exchange) {
+		defer close(over)
+		close(begun)
+		told := make(chan struct{})
+		var returned atomic.Bool
+		e.OnGone(func() {
+			close(told)
+			for range 1000 {
+				runtime.Gosched()
+			}
+			returned.Store(true)
+		})
+		<-told
+		if e.OnGone(nil); !returned.Load() {
+			t.Error("it was still being told")
+		}
+	})
+	c := f.dial(t)
+	c.request(1, true, plain...)
+	<-begun
+	c.WriteRSTStream(1, http2.ErrCodeCancel)
+	<-over
+}
+
+// A client may throw away what it has got of a stream that ends with an error.
+func TestServer_ResetBehindAWholeAnswerIsNoError(t *testing.T) {
+	f := serve(t, Config{}, func(e message.Exchange) {
+		answer(e, 413, "too large")
+		e.Reset()
+	})
+	c := f.dial(t)
+	c.request(1, false, append(plain[:len(plain):len(plain)], "content-length: 5")...)
+	if got := c.await(http2.FrameRSTStream).(*http2.RSTStreamFrame).ErrCode; got != http2.ErrCodeNo {
+		t.Errorf("reset with %v", got)
 	}
 }
 

@@ -48,6 +48,7 @@ type stream struct {
 	removed bool  // from the connection's table
 	handled bool  // its handler has returned, or its call was closed
 	onGone  func()
+	telling bool // onGone was taken, and has not returned
 
 	// A server's.
 	req     message.Request
@@ -119,10 +120,29 @@ func (c *conn) drop(s *stream, reason error) func() {
 	}
 	c.credit(nil, s.in.drop())
 	s.remoteEnded, s.localEnded = true, true
-	f := s.onGone
-	s.onGone = nil
+	f := s.notice()
 	c.remove(s)
 	return f
+}
+
+// notice takes the function that OnGone has left, to be called without mu. It is
+// a user of s until it has returned, and OnGone(nil) waits for that. mu is held.
+func (s *stream) notice() func() {
+	f, c := s.onGone, s.c
+	if f == nil {
+		return nil
+	}
+	s.onGone, s.telling = nil, true
+	s.users++
+	return func() {
+		f()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		s.telling = false
+		s.users--
+		s.wake()
+		s.release()
+	}
 }
 
 // settle takes s from the table when both sides have ended.

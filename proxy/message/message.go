@@ -77,7 +77,8 @@ type Exchange interface {
 	// are in other methods.
 	Reset()
 	// OnGone has f called, once and by some other goroutine, when the client
-	// gives the exchange up while nobody reads from it. nil takes the last f away.
+	// gives the exchange up while nobody reads from it. nil takes the last f away:
+	// it does not run any more then.
 	OnGone(f func())
 }
 
