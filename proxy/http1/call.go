@@ -133,7 +133,11 @@ func mayHaveBody(method []byte) bool {
 // WriteBody implements message.Sender. After an error the backend may still have
 // answered: it gets as long for that as if it had got the whole.
 func (x *Call) WriteBody(p []byte, flush bool) error {
-	err := x.conn.out.body(p, flush)
+	return x.noted(x.conn.out.body(p, flush))
+}
+
+// noted begins the answer's time where the request cannot go on.
+func (x *Call) noted(err error) error {
 	if err != nil && !x.stopped.Swap(true) {
 		_ = x.boundAnswer()
 	}
@@ -150,10 +154,11 @@ func (x *Call) boundAnswer() error {
 	return nil
 }
 
-// End implements message.Sender. Of a tunnel it closes the one half.
+// End implements message.Sender. Of a tunnel it closes the one half. An error is
+// as one of WriteBody.
 func (x *Call) End(trailers []message.Field) error {
 	tunnel := x.conn.out.kind == raw
-	if err := x.conn.out.end(trailers); err != nil {
+	if err := x.noted(x.conn.out.end(trailers)); err != nil {
 		return err
 	}
 	if tunnel {

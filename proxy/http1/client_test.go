@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,33 @@ func TestCall_ResponseTimeoutCountsFromTheRequestsEnd(t *testing.T) {
 	}
 	if got, err := http.ReadRequest(bufio.NewReader(there)); err != nil || got.Method != "POST" {
 		t.Errorf("%v", err)
+	}
+}
+
+// full is a connection whose peer takes nothing.
+type full struct{ net.Conn }
+
+func (full) Write([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+
+// All of a body may be kept until its end, which is then what cannot be sent.
+func TestCall_ResponseTimeoutCountsFromAnEndThatFails(t *testing.T) {
+	here, _ := pair(t)
+	call := NewClientConn(full{here}, ClientConfig{Response: 20 * time.Millisecond}.WithDefaults()).Call()
+	r := getRequest()
+	r.Method, r.Length = []byte("POST"), message.Unknown
+	if err := errors.Join(call.WriteHead(r, false), call.WriteBody([]byte("kept"), false)); err != nil {
+		t.Fatal(err)
+	}
+	head := make(chan error, 1)
+	go func() {
+		_, err := call.ReadHead()
+		head <- err
+	}()
+	if err := call.End(nil); !isTimeout(err) {
+		t.Errorf("end: %v", err)
+	}
+	if err := await(t, head); !isTimeout(err) {
+		t.Errorf("head: %v", err)
 	}
 }
 
