@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -65,13 +66,13 @@ func TestPath_PlainOnesAreReturnedAsTheyAre(t *testing.T) {
 
 func TestAuthorityHost(t *testing.T) {
 	for authority, want := range map[string]string{
-		"a.b": "a.b", "a.b:1": "a.b", "a.b:": "a.b", "[::1]": "[::1]", "[::1]:443": "[::1]", "192.0.2.1:1": "192.0.2.1",
+		"a.b": "a.b", "a.b:1": "a.b", "a.b:65535": "a.b", "[::1]": "[::1]", "[::1]:443": "[::1]", "192.0.2.1:1": "192.0.2.1",
 	} {
 		if got, ok := authorityHost(authority); !ok || got != want {
 			t.Errorf("%q: %q %v", authority, got, ok)
 		}
 	}
-	for _, authority := range []string{"", ".", ":1", "a:b", "a:1:2", "::1", "[::1", "[a]", "[1.2.3.4]", "a b", "a/b", "a@b", "a%41", "a:123456"} {
+	for _, authority := range []string{"", ".", ":1", "a:b", "a:1:2", "::1", "[::1", "[a]", "[1.2.3.4]", "a b", "a/b", "a@b", "a%41", "a:123456", "a:", "a:65536", "a:000080", "a:+1", strings.Repeat("a", 256)} {
 		if got, ok := authorityHost(authority); ok {
 			t.Errorf("%q: %q accepted", authority, got)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -123,13 +124,16 @@ func normalHost(host string) string {
 	return host
 }
 
+// maxHost is how long a name can be (RFC 1035 §2.3.4).
+const maxHost = 255
+
 // authorityHost returns the host of an authority, without its port. ok is false
-// for one that is empty or malformed (RFC 9110 §7.2, RFC 3986 §3.2).
+// for one that is empty or malformed (RFC 9110 §7.2, RFC 3986 §3.2), or that could not
+// be said to a backend by HTTP/1.1.
 func authorityHost(authority string) (host string, ok bool) {
 	host = authority
 	if at := strings.LastIndexByte(authority, ':'); at >= 0 && !strings.HasSuffix(authority, "]") {
-		port := authority[at+1:]
-		if strings.Trim(port, "0123456789") != "" || len(port) > 5 {
+		if _, err := strconv.ParseUint(authority[at+1:], 10, 16); err != nil || len(authority)-at > len(":65535") {
 			return "", false
 		}
 		host = authority[:at]
@@ -139,7 +143,7 @@ func authorityHost(authority string) (host string, ok bool) {
 		ip := net.ParseIP(inner)
 		return host, closed && ip != nil && strings.Contains(inner, ":")
 	}
-	if host == "" || host == "." {
+	if host == "" || host == "." || len(host) > maxHost {
 		return "", false
 	}
 	for _, c := range []byte(host) {
