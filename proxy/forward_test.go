@@ -281,6 +281,37 @@ func TestForward_TrailersBothWays(t *testing.T) {
 	})
 }
 
+func TestForward_ClaimsInTrailersAreDropped(t *testing.T) {
+	got := make(chan http.Header, 1)
+	pool, _ := poolOf(t, backend(t, func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		got <- r.Trailer
+	}))
+	f := serve(t, pool)
+	for protocol, claims := range map[string]http.Header{
+		"h1": {"X-Real-Ip": {"203.0.113.9"}, "X-Forwarded-Port": {"80"}},
+		"h2": {"X-Real-Ip": {"203.0.113.9"}, "X-Forwarded-For": {"203.0.113.9"}, "Forwarded": {"for=203.0.113.9"}},
+	} {
+		r, _ := http.NewRequest("POST", base+"/", io.NopCloser(strings.NewReader("body")))
+		r.Trailer = claims.Clone()
+		r.Trailer.Set("X-Sum", "42")
+		res, err := f.client(protocol).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		trailer := await(t, "the trailer", got)
+		if trailer.Get("X-Sum") != "42" {
+			t.Errorf("%s: arrived %v", protocol, trailer)
+		}
+		for name := range claims {
+			if v := trailer.Get(name); v != "" {
+				t.Errorf("%s: %s arrived: %q", protocol, name, v)
+			}
+		}
+	}
+}
+
 func TestForward_ContinueComesFromTheBackend(t *testing.T) {
 	pool, _ := poolOf(t, backend(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/no" {

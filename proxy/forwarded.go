@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"sallyport/proxy/message"
@@ -22,6 +23,15 @@ func isClaim(f message.Field) bool {
 	return claimed(f.Name, "x-forwarded-") ||
 		len(f.Name) == len("x-real-ip") && claimed(f.Name, "x-real-ip") ||
 		len(f.Name) == len("x-request-id") && claimed(f.Name, "x-request-id")
+}
+
+// withoutClaims are a request's trailers but for claims, whoever makes them: where
+// a request came from is said in its head, and some backends add the trailers to that.
+func withoutClaims(trailers []message.Field) []message.Field {
+	if !slices.ContainsFunc(trailers, isClaim) {
+		return trailers
+	}
+	return slices.DeleteFunc(slices.Clone(trailers), isClaim)
 }
 
 // claimed says whether name begins with the prefix, in any case and with
