@@ -27,13 +27,9 @@ func (c *backendConn) begin(x *exchange) *http1.Call {
 	return c.Call()
 }
 
-const (
-	maxIdle = 1024 // connections that are kept for each backend: less than a burst of streams would make new ones all the time
-
-	// A connection that was in use so little ago is not looked at before it is
-	// used again, nor is one for a request that can be made again.
-	freshFor = 20 * time.Millisecond
-)
+// maxIdle is how many connections are kept for each backend: less than a burst of
+// streams would make new ones all the time.
+const maxIdle = 1024
 
 // connections are a pool's to its backends. They do not know which backend is
 // up: the Balancer does.
@@ -56,16 +52,16 @@ func newConnections(p Pool) *connections {
 	}
 }
 
-// take returns an idle connection that is still good, or nil. Once says that the
-// request cannot be made again: then the connection is looked at first.
-func (cs *connections) take(address string, once bool) *backendConn {
+// take returns an idle connection that is still good, or nil. Each is looked at
+// first: what a backend says unasked must not become the answer to whoever asks
+// next, and a request with a body that streams cannot be made again.
+func (cs *connections) take(address string) *backendConn {
 	for {
 		c := cs.pop(address)
 		if c == nil {
 			return nil
 		}
-		since := time.Since(c.idle)
-		if since < freshFor || since < cs.pool.IdleTimeout && (!once || c.Alive()) {
+		if time.Since(c.idle) < cs.pool.IdleTimeout && c.Alive() {
 			c.idle = time.Time{}
 			c.reused = true
 			return c
@@ -88,9 +84,10 @@ func (cs *connections) pop(address string) *backendConn {
 }
 
 // give keeps a connection for the next request, if it is good for that. One that has
-// told of a client is not, and an upload that still goes on has it closed.
+// told of a client is not; an upload that still goes on has it closed, and so has an
+// interruption that came too late.
 func (cs *connections) give(c *backendConn) {
-	if cs.pool.ProxyHeader != 0 || c.socket.x.upload.running || !c.Release() {
+	if cs.pool.ProxyHeader != 0 || c.socket.x.upload.running || c.socket.interrupted.Load() || !c.Release() {
 		cs.drop(c)
 		return
 	}

@@ -78,7 +78,7 @@ func exhausted(all []error) error {
 // §9.3.1).
 func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 	began := time.Now()
-	for c := f.conns.take(address, !x.repeatable()); ; c = nil {
+	for c := f.conns.take(address); ; c = nil {
 		if c == nil {
 			if c, err = f.conns.dial(x, address); err != nil {
 				return f.explain(x, nil, err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sallyport/proxy/message"
 )
 
 func TestRetry_NextBackendGetsTheWholeRequest(t *testing.T) {
@@ -118,6 +120,107 @@ func TestRetry_ConnectionThatDiedUnusedIsNoAnswer(t *testing.T) {
 		if res.Body.Close(); res.StatusCode != 200 {
 			t.Fatal(res.StatusCode)
 		}
+	}
+}
+
+func TestRetry_DeadConnectionIsFoundBeforeABodyStreams(t *testing.T) {
+	for _, method := range []string{"PUT", "POST"} {
+		// The backend closes its first connection between two requests.
+		closed, last := make(chan struct{}), make(chan struct{})
+		var conns atomic.Int64
+		pool, _ := poolOf(t, rawBackend(t, func(c net.Conn) {
+			first := conns.Add(1) == 1
+			r, err := http.ReadRequest(bufio.NewReader(c))
+			if err != nil {
+				return
+			}
+			io.Copy(io.Discard, r.Body)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			if first {
+				<-last
+				c.Close()
+				close(closed)
+			}
+		}))
+		f := serve(t, pool)
+		client := f.client("h1")
+		for _, body := range []io.Reader{nil, io.NopCloser(zeroes(100 << 10))} {
+			r, _ := http.NewRequest(method, base+"/", body)
+			res, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Body.Close(); res.StatusCode != 200 {
+				t.Errorf("%s: %d", method, res.StatusCode)
+			}
+			if f.access.next(t); body == nil {
+				close(last)
+				await(t, "the end of the connection", closed)
+			}
+		}
+	}
+}
+
+// What a backend says unasked is nobody's answer: a part of it may be the doing of
+// whoever asked before.
+func TestRetry_NobodyGetsAnAnswerThatCameUnasked(t *testing.T) {
+	asked, said := make(chan struct{}), make(chan struct{})
+	var conns atomic.Int64
+	pool, _ := poolOf(t, rawBackend(t, func(c net.Conn) {
+		in := bufio.NewReader(c)
+		if conns.Add(1) > 1 {
+			http.ReadRequest(in)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine")
+			return
+		}
+		http.ReadRequest(in)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
+		<-asked
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned")
+		close(said)
+		io.Copy(io.Discard, in)
+	}))
+	f := serve(t, pool)
+	for _, want := range []string{"first", "mine"} {
+		res, err := f.client("h1").Get(base + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := text(t, res); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if f.access.next(t); want == "first" {
+			close(asked)
+			await(t, "the backend's word", said)
+		}
+	}
+}
+
+// A client may leave after its answer was read and before the connection is kept.
+func TestConnections_InterruptedOneIsNotKept(t *testing.T) {
+	cs := newConnections(Pool{}.withDefaults())
+	defer cs.close()
+	address := backend(t, echo)
+	for _, interrupt := range []bool{false, true} {
+		x := new(exchange)
+		c, err := cs.dial(x, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := c.begin(x)
+		if err := call.WriteHead(&message.Request{Method: []byte("GET"), Path: []byte("/"), Authority: []byte("a")}, true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := call.ReadHead(); err != nil {
+			t.Fatal(err)
+		}
+		if interrupt {
+			c.interrupt()
+		}
+		if cs.give(c); (cs.take(address) == nil) != interrupt {
+			t.Errorf("interrupted %v, and kept %v", interrupt, !interrupt)
+		}
+		cs.drop(c)
 	}
 }
 

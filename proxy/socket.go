@@ -18,9 +18,10 @@ type socket struct {
 	net.Conn
 	x *exchange // that waits
 
-	until atomic.Int64 // the codec's deadline, Unix nanoseconds; 0: none
-	step  time.Time    // the deadline in force
-	heard time.Time    // when the last read began that something came of
+	until       atomic.Int64 // the codec's deadline, Unix nanoseconds; 0: none
+	step        time.Time    // the deadline in force
+	interrupted atomic.Bool
+	heard       time.Time // when the last read began that something came of
 }
 
 // lookEvery is how long a step is.
@@ -78,6 +79,7 @@ func (s *socket) setStep(now time.Time, until int64) error {
 
 // interrupt wakes who waits in Read or Write.
 func (s *socket) interrupt() {
+	s.interrupted.Store(true)
 	_ = s.Conn.SetDeadline(past) // it is closed already, or it wakes
 }
 

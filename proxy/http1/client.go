@@ -32,9 +32,8 @@ func NewClientConn(conn net.Conn, cfg *ClientConfig) *ClientConn {
 }
 
 // Alive says whether an unused connection can be tried: its backend has
-// neither closed it nor said anything unasked. A backend may still close it the
-// moment after, and it costs a system call, so it is for requests that could not be
-// sent again then.
+// neither closed it nor said anything unasked. It costs a system call, and a backend
+// may still do either the moment after.
 func (c *ClientConn) Alive() bool { return !c.closed.Load() && c.silent.now() }
 
 // Call begins a call. The last one must have been released.
