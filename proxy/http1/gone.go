@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,10 +51,12 @@ func newSilent(c net.Conn) *silent {
 	if conn, ok := socket(c).(syscall.Conn); ok {
 		s.raw, _ = conn.SyscallConn()
 	}
-	var octet [1]byte
+	octet := new([1]byte)
 	s.look = func(fd uintptr) {
-		_, _, err := unix.Recvfrom(int(fd), octet[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		s.ok = err == unix.EAGAIN
+		// unix.Recvfrom allocates room for an address that nobody asks for.
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(octet)), 1,
+			unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+		s.ok = errno == unix.EAGAIN
 	}
 	return s
 }
