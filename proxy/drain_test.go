@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -109,6 +110,32 @@ func TestDrain_TunnelsEndWhenRequestsAreDone(t *testing.T) {
 	for range 2 {
 		if line := f.access.next(t); line["status"].Int64() == 101 && line["outcome"].String() != errCut.outcome {
 			t.Errorf("logged %v", line)
+		}
+	}
+}
+
+// A drain that has waited for handshakes must find what has come of them.
+func TestDrain_KnowsOfAConnectionWhenItsHandshakeIsDone(t *testing.T) {
+	pool, _ := poolOf(t)
+	f := serve(t, pool, func(c *Config) { c.Listeners[0].MaxConnections = 1 })
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		l, s := f.server.listeners[0], f.server
+		here, there := net.Pipe()
+		conf := f.tls(www)
+		conf.NextProtos = []string{protocol}
+		go func() {
+			client := tls.Client(there, conf)
+			client.Handshake()
+			io.Copy(io.Discard, client)
+		}()
+		c := &conn{Conn: here, listener: l, closed: func() {}}
+		s.handshakes.add()
+		if l.handshake(c); s.clients.count() != 1 {
+			t.Errorf("%s: %d connections", protocol, s.clients.count())
+		}
+		there.Close()
+		if !s.clients.wait(t.Context()) {
+			t.Error("it did not end")
 		}
 	}
 }

@@ -28,7 +28,7 @@ func (l *listener) handshake(c *conn) {
 	}
 	if l.Redirect != nil {
 		c.shaken(nil, tls.ConnectionState{})
-		go l.serve(c, c, "")
+		l.serve(c, c, "")
 		return
 	}
 	t, err := l.shake(ctx, c)
@@ -40,7 +40,7 @@ func (l *listener) handshake(c *conn) {
 		return
 	}
 	c.shaken(t, state)
-	go l.serve(c, t, state.NegotiatedProtocol)
+	l.serve(c, t, state.NegotiatedProtocol)
 }
 
 // shake makes the handshake. One that fails for a signature is made again from

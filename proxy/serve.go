@@ -20,9 +20,9 @@ type client interface {
 	Close() error
 }
 
-// serve serves a connection whose handshake is done, by t, until it ends. It is the
-// body of a goroutine of its own: the stack that the handshake's has grown to
-// need not stay for as long as the connection does.
+// serve has a connection served whose handshake is done, by t. A drain knows of it when
+// serve returns. The goroutine is a fresh one: the stack that the handshake's has grown
+// to need not stay for as long as the connection does.
 func (l *listener) serve(c *conn, t net.Conn, protocol string) {
 	if protocol == "h2" {
 		l.serveHTTP2(c, t)
@@ -35,7 +35,7 @@ func (l *listener) serveHTTP1(c *conn, t net.Conn) {
 	h := &http1Client{ServerConn: http1.NewServerConn(t, l.http1), socket: c}
 	c.gone = h.Gone
 	l.server.clients.add(h)
-	l.answerRequests(h)
+	go l.answerRequests(h)
 }
 
 // answerRequests answers a connection's requests until it ends. A connection that
@@ -99,10 +99,15 @@ func (h *http1Client) Shutdown() {
 func (h *http1Client) Close() error { return h.socket.Close() }
 
 func (l *listener) serveHTTP2(c *conn, t net.Conn) {
-	defer t.Close()
 	h := &http2Client{http2.NewServerConn(t, l.http2, func(x message.Exchange) { l.handle(c, x) })}
 	l.server.clients.add(h)
+	go l.run(c, t, h)
+}
+
+// run serves a connection's streams until it ends.
+func (l *listener) run(c *conn, t net.Conn, h *http2Client) {
 	defer l.server.clients.remove(h)
+	defer t.Close()
 	if err := h.Run(); err != nil {
 		l.server.log.Debug("connection ended", "listener", l.Name, "client", c.RemoteAddr(), "error", err)
 	}
