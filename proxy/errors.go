@@ -35,6 +35,7 @@ var (
 	errReaderSlow    = &failure{statusClientGone, "client reads too slowly"}
 	errClientGone    = &failure{statusClientGone, "client gone"}
 	errCut           = &failure{http.StatusServiceUnavailable, "cut by shutdown"}
+	errNoTunnel      = &failure{http.StatusNotImplemented, "backend makes no tunnel"}
 	errTunnelIdle    = &failure{http.StatusGatewayTimeout, "tunnel idle"}
 	errUnreachable   = &failure{http.StatusBadGateway, "no backend reached"}
 	errConnectSlow   = &failure{http.StatusGatewayTimeout, "backend connect timeout"}

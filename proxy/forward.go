@@ -161,6 +161,10 @@ func (f *forwarder) answer(x *exchange, c *backendConn, call message.Call, head 
 	if head.Status == 101 {
 		return f.switchProtocols(x, c, call, head)
 	}
+	if x.connects() && head.Status/100 == 2 {
+		f.discard(x, c)
+		return nil, errNoTunnel // to HTTP/2 such an answer is a tunnel
+	}
 	err = x.relay(call, head)
 	x.waits.in(nil)
 	if err == nil {

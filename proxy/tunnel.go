@@ -2,8 +2,11 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +17,25 @@ import (
 // webSocket is the one protocol that is switched to. Any other would open a way
 // past us: behind h2c the client talks to the backend alone.
 var webSocket = []byte("websocket")
+
+// connects says whether the client asks for its tunnel by HTTP/2's extended CONNECT
+// (RFC 8441).
+func (x *exchange) connects() bool { return x.in.Major == 2 && len(x.in.Protocol) > 0 }
+
+var webSocketKey = ownName{message.Other, []byte("Sec-WebSocket-Key")}
+
+// upgrade asks the backend for a tunnel as HTTP/1.1 does it: by GET, and with the key
+// that HTTP/2 has no use for (RFC 6455 §4.1).
+func (x *exchange) upgrade() {
+	x.out.Method = []byte("GET")
+	hasName := func(f message.Field) bool { return f.Is("sec-websocket-key") }
+	if slices.ContainsFunc(x.fields, hasName) {
+		return
+	}
+	var key [16]byte
+	rand.Read(key[:])
+	x.addField(webSocketKey, base64.StdEncoding.AppendEncode(nil, key[:]))
+}
 
 // tunnel is a connection that was switched to another protocol: bytes go both
 // ways until both sides have ended, one of them fails, or nothing comes for the

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/base64"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // wsEcho is a backend that echoes WebSocket messages.
@@ -63,6 +67,75 @@ func TestTunnel_WebSocketEcho(t *testing.T) {
 	line := f.access.next(t)
 	if line["status"].Int64() != 101 || line["outcome"].String() != "ok" || line["bytes_in"].Int64() < 500_000 || line["bytes_out"].Int64() < 500_000 {
 		t.Errorf("logged %v", line)
+	}
+}
+
+// connect asks for a tunnel by extended CONNECT, says something, and returns the status
+// and what came until the stream ended.
+func (f *front) connect(path, words string) (status, got string) {
+	f.t.Helper()
+	h := f.dialHTTP2()
+	h.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, kv := range [][2]string{
+		{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":authority", www}, {":path", path},
+		{"sec-websocket-version", "13"},
+	} {
+		enc.WriteField(hpack.HeaderField{Name: kv[0], Value: kv[1]})
+	}
+	h.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
+	for {
+		fr, err := h.ReadFrame()
+		if err != nil {
+			f.t.Fatalf("no end before %v", err)
+		}
+		switch fr := fr.(type) {
+		case *http2.MetaHeadersFrame:
+			if status = fr.PseudoValue("status"); status == "200" {
+				h.WriteData(1, true, []byte(words))
+			}
+		case *http2.DataFrame:
+			got += string(fr.Data())
+		}
+		if head := fr.Header(); head.StreamID == 1 && (head.Flags.Has(http2.FlagDataEndStream) || head.Type == http2.FrameRSTStream) {
+			return status, got
+		}
+	}
+}
+
+func TestTunnel_WebSocketOverHTTP2(t *testing.T) {
+	asked := make(chan *http.Request, 1)
+	pool, b := poolOf(t, rawBackend(t, func(c net.Conn) {
+		in := bufio.NewReader(c)
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		if r.URL.Path == "/page" {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\na page")
+			return
+		}
+		asked <- r
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		io.Copy(c, in)
+	}))
+	f := serve(t, pool)
+	if status, got := f.connect("/chat", "hello"); status != "200" || got != "hello" {
+		t.Errorf("%s, %q", status, got)
+	}
+	r := await(t, "the backend's request", asked)
+	key, _ := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
+	if r.Method != "GET" || r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Sec-WebSocket-Version") != "13" || len(key) != 16 {
+		t.Errorf("the backend got %s %v", r.Method, r.Header)
+	}
+	if status, _ := f.connect("/page", ""); status != "501" {
+		t.Errorf("a page as a tunnel: %s", status)
+	}
+	for range 2 {
+		if r := b.next(); r.err != nil {
+			t.Errorf("released with %v", r.err)
+		}
 	}
 }
 
