@@ -252,13 +252,13 @@ func TestProxyProtocol_NoDrainWaitsForAHeader(t *testing.T) {
 	f.wait()
 }
 
-// scripted is a socket that has all that its peer sends, and then its end.
-type scripted struct {
+// wordy is a socket that has all that its peer sends, and then its end.
+type wordy struct {
 	net.Conn
 	r *bytes.Reader
 }
 
-func (s *scripted) Read(b []byte) (int, error) { return s.r.Read(b) }
+func (s *wordy) Read(b []byte) (int, error) { return s.r.Read(b) }
 
 // Whatever is sent, no byte behind a header is lost or read twice, and no header is
 // larger than its bound.
@@ -269,7 +269,7 @@ func FuzzReadHeader(f *testing.F) {
 	f.Add([]byte(v2(f, proxyproto.LOCAL, tcp("[2001:db8::7]:5000"), tcp("[2001:db8::1]:443")) + strings.Repeat("x", 5000)))
 	f.Add([]byte("\x16\x03\x01\x00\x05hello"))
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		s := &scripted{r: bytes.NewReader(sent)}
+		s := &wordy{r: bytes.NewReader(sent)}
 		header, behind, err := readHeader(context.Background(), s)
 		if err != nil {
 			return
