@@ -22,6 +22,7 @@ type Call struct {
 	toHead   bool   // the request is HEAD
 	protocol []byte // that it asks to switch to
 	interim  int    // 1xx so far
+	doubtful bool   // one of them lets no other call follow
 	read     bool   // the last head has been
 	sentAll  atomic.Bool
 	stopped  atomic.Bool // the backend takes no more of it
@@ -35,7 +36,7 @@ type Call struct {
 }
 
 func (x *Call) begin() {
-	x.toHead, x.protocol, x.interim, x.read = false, nil, 0, false
+	x.toHead, x.protocol, x.interim, x.doubtful, x.read = false, nil, 0, false, false
 	x.sentAll.Store(false)
 	x.stopped.Store(false)
 	x.answered.Store(false)
@@ -238,6 +239,7 @@ func (x *Call) takeHead(h *responseHead) *Error {
 	c.in.pin()
 	r := &x.response
 	if r.Status < 200 && r.Status != http.StatusSwitchingProtocols {
+		x.doubtful = x.doubtful || !h.persists()
 		if x.interim++; x.interim > maxInterim {
 			return errManyHeads
 		}
@@ -250,7 +252,7 @@ func (x *Call) takeHead(h *responseHead) *Error {
 		c.out.kind = raw
 	}
 	x.body.begin(&c.in, kind, r.Length, l)
-	x.persists.Store(kind != raw && h.persists())
+	x.persists.Store(kind != raw && h.persists() && !x.doubtful)
 	return nil
 }
 

@@ -112,14 +112,15 @@ func appendFields(b []byte, fields []message.Field) []byte {
 	return b
 }
 
-// appendResponse appends a response's head.
+// appendResponse appends a response's head. A 304 may tell the length of what it does
+// not bring, but Go's client, for one, waits for that.
 func appendResponse(b []byte, r *message.Response) []byte {
 	if index, ok := statusIndex[r.Status]; ok {
 		b = appendIndexed(b, index)
 	} else {
 		b = appendNumber(b, hStatus, int64(r.Status))
 	}
-	if r.Length >= 0 && r.Status >= 200 && r.Status != 204 {
+	if r.Length >= 0 && r.Status >= 200 && r.Status != 204 && r.Status != 304 {
 		b = appendNumber(b, hLength, r.Length)
 	}
 	return appendFields(b, r.Fields)
