@@ -21,7 +21,8 @@ const (
 	costFrame = 1 // a frame that has to be answered, or does nothing
 	costReset = 4 // a stream that was begun in vain
 	earnDone  = 4 // a stream that was answered
-	earnData  = 1 // a frame of a body
+	earnData  = 1 // a frame of a body that came
+	earnSent  = 3 // one that went, for which the peer may open two windows and, as gRPC's do, send a PING
 )
 
 const (

@@ -6,13 +6,13 @@ import (
 	"sallyport/proxy/message"
 )
 
-// call is a request to a backend. As exchange, it is not used again.
-type call struct {
+// Call is a request to a backend, and a message.Call. As exchange, it is not used again.
+type Call struct {
 	c *ClientConn
 	s *stream // nil when the call is closed; guarded by c.mu
 }
 
-func (k *call) enter() (*stream, error) {
+func (k *Call) enter() (*stream, error) {
 	k.c.mu.Lock()
 	if k.s == nil {
 		return nil, ErrOver
@@ -21,7 +21,7 @@ func (k *call) enter() (*stream, error) {
 	return k.s, nil
 }
 
-func (k *call) leave(s *stream) {
+func (k *Call) leave(s *stream) {
 	if s != nil {
 		s.users--
 		s.release()
@@ -31,7 +31,7 @@ func (k *call) leave(s *stream) {
 
 // WriteHead implements message.Call. The error is ErrUnprocessed where the
 // connection went away before.
-func (k *call) WriteHead(r *message.Request, end bool) error {
+func (k *Call) WriteHead(r *message.Request, end bool) error {
 	s, err := k.enter()
 	defer k.leave(s)
 	if err != nil {
@@ -92,7 +92,7 @@ func (c *ClientConn) awaitConnect() error {
 }
 
 // WriteBody implements message.Sender.
-func (k *call) WriteBody(p []byte, flush bool) error {
+func (k *Call) WriteBody(p []byte, flush bool) error {
 	s, err := k.enter()
 	defer k.leave(s)
 	if err != nil {
@@ -118,7 +118,7 @@ func (s *stream) sendable() error {
 }
 
 // End implements message.Sender.
-func (k *call) End(trailers []message.Field) error {
+func (k *Call) End(trailers []message.Field) error {
 	s, err := k.enter()
 	defer k.leave(s)
 	if err != nil {
@@ -139,8 +139,9 @@ func (k *call) End(trailers []message.Field) error {
 	return nil
 }
 
-// ReadHead implements message.Call.
-func (k *call) ReadHead() (*message.Response, error) {
+// ReadHead implements message.Call. The error is ErrNothing where Config.Look
+// bounds the wait: it can be called again then, and so can Read.
+func (k *Call) ReadHead() (*message.Response, error) {
 	s, err := k.enter()
 	defer k.leave(s)
 	if err != nil {
@@ -149,14 +150,20 @@ func (k *call) ReadHead() (*message.Response, error) {
 	if s.id == 0 {
 		return nil, errMisuse
 	}
+	defer func() {
+		s.nothing = false
+		s.readSince = 0
+	}()
 	for len(s.heads) == 0 {
 		switch {
 		case s.err != nil:
 			return nil, s.err
 		case !s.headless:
 			return nil, errMisuse
+		case s.nothing:
+			return nil, ErrNothing
 		}
-		s.readable.Wait()
+		s.awaitReadable()
 	}
 	if s.err != nil {
 		return nil, s.err
@@ -167,10 +174,10 @@ func (k *call) ReadHead() (*message.Response, error) {
 }
 
 // Body implements message.Call: the call is its answer's body.
-func (k *call) Body() message.Body { return k }
+func (k *Call) Body() message.Body { return k }
 
 // Read implements message.Body.
-func (k *call) Read(p []byte) (int, error) {
+func (k *Call) Read(p []byte) (int, error) {
 	s, err := k.enter()
 	defer k.leave(s)
 	switch {
@@ -182,8 +189,15 @@ func (k *call) Read(p []byte) (int, error) {
 	return s.read(p)
 }
 
+// Ready says whether Read would not wait.
+func (k *Call) Ready() bool {
+	s, err := k.enter()
+	defer k.leave(s)
+	return err != nil || s.ready()
+}
+
 // Trailers implements message.Body.
-func (k *call) Trailers() []message.Field {
+func (k *Call) Trailers() []message.Field {
 	s, err := k.enter()
 	defer k.leave(s)
 	if err != nil {
@@ -194,7 +208,7 @@ func (k *call) Trailers() []message.Field {
 
 // Close implements message.Call. A call that is not over is cancelled, which
 // costs the connection nothing.
-func (k *call) Close() {
+func (k *Call) Close() {
 	s, err := k.enter()
 	defer k.leave(s)
 	if err != nil {

@@ -5,8 +5,6 @@ import (
 	"sync"
 
 	"golang.org/x/net/http2"
-
-	"sallyport/proxy/message"
 )
 
 // ClientConn is a connection to a backend that is known to speak HTTP/2 without
@@ -45,6 +43,23 @@ func (c *ClientConn) Run() error {
 	return c.run(0)
 }
 
+// Settled waits until the backend's settings have come, which show that it speaks
+// HTTP/2 and how many calls it takes, or returns why they will not. Run must run.
+func (c *ClientConn) Settled() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.settled && !c.closing {
+		c.settling.Wait()
+	}
+	switch {
+	case c.settled:
+		return nil
+	case c.err != nil:
+		return c.err
+	}
+	return errGone
+}
+
 // CanTakeCall says whether NewCall would give a call now.
 func (c *ClientConn) CanTakeCall() bool {
 	c.mu.Lock()
@@ -69,14 +84,14 @@ func (c *ClientConn) hasRoom() bool {
 }
 
 // NewCall makes a call. It must be closed. The error is ErrNoRoom.
-func (c *ClientConn) NewCall() (message.Call, error) {
+func (c *ClientConn) NewCall() (*Call, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.hasRoom() {
 		return nil, ErrNoRoom
 	}
 	c.reserved++
-	return &call{c: c, s: newStream(&c.conn)}, nil
+	return &Call{c: c, s: newStream(&c.conn)}, nil
 }
 
 // Retire closes the connection when the calls that it has are over.

@@ -18,10 +18,11 @@ type Config struct {
 	Underscores bool
 
 	Header time.Duration // for the preface, the first SETTINGS, its acknowledgement, and a field section once begun: 10 s
-	Read   time.Duration // for progress of a body that somebody waits for, but not of a tunnel: 30 s; a client's calls: none
+	Read   time.Duration // for progress of a body that somebody waits for, but not of a tunnel: 30 s; only a server's
 	Write  time.Duration // for progress of what the peer shall read: 30 s
 	Idle   time.Duration // without a stream: a server's 2 min; a client's none
 	Ping   time.Duration // a client asks a backend that is silent for so long whether it is alive, and gives it as long again: 15 s
+	Look   time.Duration // a client's call waits so long to be read from before it says ErrNothing: for ever
 }
 
 // What both ends allow without being asked.
@@ -48,12 +49,13 @@ func (c Config) forServer() Config {
 	c = c.forBoth()
 	setDefault(&c.Read, defaultProgress)
 	setDefault(&c.Idle, defaultIdle)
-	c.Ping = 0
+	c.Ping, c.Look = 0, 0
 	return c
 }
 
 func (c Config) forClient() Config {
 	c = c.forBoth()
+	c.Read = 0
 	setDefault(&c.Ping, defaultPing)
 	c.Underscores = true
 	return c

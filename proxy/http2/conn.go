@@ -73,7 +73,7 @@ type role interface {
 	// due does what this role has to do at this time, and says when it wants to be
 	// asked again, with mu held.
 	due(now int64) int64
-	// over tells that the connection has ended, with mu held.
+	// over tells, once or more, that the connection has ended, with mu held.
 	over()
 	// pong takes the answer to a PING, with mu held.
 	pong(data [8]byte)
@@ -132,6 +132,7 @@ func (c *conn) end(reason error) (gone []func()) {
 			gone = append(gone, f)
 		}
 	}
+	c.role.over()
 	c.flushSoon()
 	c.hush()
 	return gone

@@ -18,6 +18,9 @@ var (
 	ErrNoRoom = errors.New("http2: no room for another call on the connection")
 	// ErrNoTunnel says that a backend takes no extended CONNECT (RFC 8441 §3).
 	ErrNoTunnel = errors.New("http2: the backend makes no tunnels")
+	// ErrNothing says that a call was waited on for Config.Look and had nothing
+	// to read. It is as good as before.
+	ErrNothing = errors.New("http2: nothing to read yet")
 	// ErrStopped says that a backend has answered, and wants no more of the
 	// request. Its answer is as good as any (RFC 9113 §8.1).
 	ErrStopped = errors.New("http2: the backend wants no more of the request")

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -64,6 +65,23 @@ func (e *exchange) Read(p []byte) (int, error) {
 		}
 	}
 	return s.read(p)
+}
+
+// Ready says whether Read would not wait.
+func (e *exchange) Ready() bool {
+	s, err := e.enter()
+	defer e.leave(s)
+	return err != nil || s.ready()
+}
+
+// ReadWithin has Read wait for progress for so long, rather than for Config.Read:
+// what a client sends may be its part of a conversation.
+func (e *exchange) ReadWithin(limit time.Duration) {
+	s, err := e.enter()
+	defer e.leave(s)
+	if err == nil {
+		s.readLimit = limit
+	}
 }
 
 // Trailers implements message.Body.
@@ -195,13 +213,18 @@ func (e *exchange) OnGone(f func()) {
 }
 
 // ResetLike resets an exchange as its backend has reset the call: gRPC tells a
-// cancelled call from a failed one by the code. Any other error, and an exchange
-// that is not HTTP/2's, gets what Reset does.
+// cancelled call from a failed one by the code. A call that was not processed is
+// refused, so that the client may make it again. Any other error, and an
+// exchange that is not HTTP/2's, gets what Reset does.
 func ResetLike(ex message.Exchange, err error) {
+	e, ok := ex.(*exchange)
 	var reset *ResetError
-	if e, ok := ex.(*exchange); ok && errors.As(err, &reset) && reset.Code != http2.ErrCodeNo {
+	switch {
+	case ok && errors.As(err, &reset) && reset.Code != http2.ErrCodeNo:
 		e.resetWith(reset.Code)
-		return
+	case ok && errors.Is(err, ErrUnprocessed):
+		e.resetWith(http2.ErrCodeRefusedStream)
+	default:
+		ex.Reset()
 	}
-	ex.Reset()
 }

@@ -208,12 +208,17 @@ func (c *conn) endRemote(s *stream) error {
 	return nil
 }
 
+// ready says whether read would not wait. mu is held.
+func (s *stream) ready() bool {
+	return s.in.n > 0 || s.err != nil || s.readErr != nil || s.remoteEnded
+}
+
 // read is Body's Read. mu is held, and is let go while it waits.
 func (s *stream) read(p []byte) (int, error) {
 	c := s.c
 	s.reading = true
 	defer func() {
-		s.reading = false
+		s.reading, s.nothing = false, false
 		s.readSince = 0
 	}()
 	for s.in.n == 0 {
@@ -222,16 +227,14 @@ func (s *stream) read(p []byte) (int, error) {
 			return 0, s.err
 		case s.readErr != nil:
 			return 0, s.readErr
+		case s.nothing:
+			return 0, ErrNothing
 		case s.remoteEnded:
 			return 0, io.EOF
 		case len(p) == 0:
 			return 0, nil
 		}
-		if s.readSince == 0 && c.cfg.Read > 0 && s.req.Protocol == nil && !s.tunnel {
-			s.readSince = now()
-			c.arm(s.readSince + int64(c.cfg.Read))
-		}
-		s.readable.Wait()
+		s.awaitReadable()
 	}
 	n := s.in.read(p)
 	c.credit(s, n)

@@ -28,12 +28,12 @@ func (s *stream) write(p []byte, flush bool) error {
 		}
 		n := min(len(p), maxPayload, int(s.sendWindow), int(c.sendWindow))
 		if n < smallData && n < len(p) {
-			if err := c.free.charge(costFrame + earnData); err != nil {
+			if err := c.free.charge(costFrame + earnSent); err != nil {
 				c.failSoon(err)
 				return err
 			}
 		}
-		c.free.earn(earnData)
+		c.free.earn(earnSent)
 		c.out.room(headLen + n)
 		s.lastData, s.lastTaken = len(c.out.pending)+headLen, c.out.taken
 		c.out.pending = frame{length: n, kind: http2.FrameData, id: s.id}.append(c.out.pending)

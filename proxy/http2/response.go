@@ -63,9 +63,8 @@ func (s *stream) setAnswer(r *message.Response, length int64, end bool) error {
 		return nil
 	}
 	s.declared = length
-	if r.Length = length; end && length < 0 {
-		r.Length = 0
-	}
+	r.Length = length
+	r.Bodiless = end && length < 0 // an answer of gRPC's that is trailers alone, say
 	return nil
 }
 

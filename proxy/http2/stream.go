@@ -2,6 +2,7 @@ package http2
 
 import (
 	"sync"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -25,8 +26,10 @@ type stream struct {
 	remoteEnded bool // END_STREAM has come, or the stream is gone
 	trailers    []message.Field
 	readable    sync.Cond
-	reading     bool  // somebody is in Read
-	readSince   int64 // waits in Read without progress
+	reading     bool          // somebody is in Read
+	readSince   int64         // waits in Read or ReadHead without progress
+	readLimit   time.Duration // for that, in place of Config.Read; 0: that
+	nothing     bool          // a client's wait has taken as long as Config.Look
 
 	// What goes.
 	sendWindow int32
@@ -223,11 +226,36 @@ func (c *conn) known(f frame) (*stream, error) {
 // of the client, as nothing is pushed.
 func (c *conn) mine(id uint32) bool { return id%2 == 1 }
 
+// patience is how long a wait to read from s may be without progress; 0 is for ever.
+func (s *stream) patience() time.Duration {
+	switch {
+	case s.c.client:
+		return s.c.cfg.Look
+	case s.req.Protocol != nil:
+		return 0
+	case s.readLimit > 0:
+		return s.readLimit
+	}
+	return s.c.cfg.Read
+}
+
+// awaitReadable waits until there may be something to read, or a bound is
+// reached. mu is held, and is let go meanwhile.
+func (s *stream) awaitReadable() {
+	if limit := s.patience(); limit > 0 && s.readSince == 0 {
+		s.readSince = now()
+		s.c.arm(s.readSince + int64(limit))
+	}
+	s.readable.Wait()
+}
+
 // sweep ends the waits of s that are over, and says when the next one is. mu is held.
 func (s *stream) sweep(t int64) int64 {
 	next := int64(never)
-	if d := deadline(s.readSince, s.c.cfg.Read); d <= t {
-		s.readErr = errReadSlow
+	if d := deadline(s.readSince, s.patience()); d <= t {
+		if s.nothing = s.c.client; !s.nothing {
+			s.readErr = errReadSlow
+		}
 		s.readSince = 0
 		s.wake()
 	} else {
