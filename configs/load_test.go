@@ -49,6 +49,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 		Pools: []configs.Pool{{
 			Name:          "web",
 			Balance:       configs.BalanceRoundRobin,
+			Protocol:      configs.ProtocolHTTP1,
 			ProxyProtocol: configs.Off,
 			Backends:      []configs.Backend{{Address: "10.0.0.1:8080"}},
 			Timeouts:      configs.PoolTimeouts{Connect: seconds(3), Response: seconds(60), Idle: seconds(90)},

@@ -9,8 +9,11 @@ import (
 func (pl Pool) validate(p place) {
 	checkName(p.key("name"), pl.Name)
 	oneOf(p.key("balance"), pl.Balance, BalanceRoundRobin)
-
+	oneOf(p.key("protocol"), pl.Protocol, ProtocolHTTP1, ProtocolH2C)
 	oneOf(p.key("proxy_protocol"), pl.ProxyProtocol, Off, ProxyV1, ProxyV2)
+	if pl.Protocol == ProtocolH2C && (pl.ProxyProtocol == ProxyV1 || pl.ProxyProtocol == ProxyV2) {
+		p.key("proxy_protocol").say("does not go with protocol: h2c", "its connections serve many clients at once, and a PROXY header tells of one; backends find the client in Forwarded")
+	}
 
 	backends := p.key("backends")
 	some(backends, pl.Backends, "backend")
@@ -24,7 +27,7 @@ func (b Backend) validate(p place) {
 	case b.Address == "":
 		required(at)
 	case strings.Contains(b.Address, "://"):
-		at.say(quote(b.Address)+" is a URL", "write host:port; backends are spoken to in plain HTTP")
+		at.say(quote(b.Address)+" is a URL", "write host:port; backends are spoken to without TLS")
 	case !isBackendAddress(b.Address):
 		at.say(quote(b.Address)+" is not an address", "host:port, such as 10.0.0.101:8080, [2001:db8::1]:8080 or app.internal:8080")
 	}

@@ -209,8 +209,10 @@ type Pool struct {
 	Name string `mapstructure:"name"`
 	// Balance is how a backend is picked: BalanceRoundRobin.
 	Balance string `mapstructure:"balance" default:"round-robin"`
+	// Protocol is what the backends speak, without TLS: ProtocolHTTP1 or ProtocolH2C.
+	Protocol string `mapstructure:"protocol" default:"http1"`
 	// ProxyProtocol is the version of the PROXY header that each connection
-	// begins with, ProxyV1 or ProxyV2, or Off.
+	// begins with, ProxyV1 or ProxyV2, or Off. It is Off with ProtocolH2C.
 	ProxyProtocol string       `mapstructure:"proxy_protocol" default:"off"`
 	Backends      []Backend    `mapstructure:"backends"`
 	Timeouts      PoolTimeouts `mapstructure:"timeouts"`
@@ -224,6 +226,12 @@ const (
 
 // BalanceRoundRobin picks the backends in turn.
 const BalanceRoundRobin = "round-robin"
+
+// The protocols of backends. H2C is HTTP/2 from the first byte on, as gRPC has it.
+const (
+	ProtocolHTTP1 = "http1"
+	ProtocolH2C   = "h2c"
+)
 
 // PoolTimeouts bound what a backend may keep waiting.
 type PoolTimeouts struct {

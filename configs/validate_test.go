@@ -366,6 +366,20 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "PROXY header on shared connections",
+		old:  "- name: web", new: "- name: web\n    proxy_protocol: v1\n    protocol: h2c",
+		want: []string{
+			"18 pools[0].proxy_protocol: does not go with protocol: h2c",
+		},
+	},
+	{
+		name: "protocol of a pool",
+		old:  "- name: web", new: "- name: web\n    protocol: h3",
+		want: []string{
+			`18 pools[0].protocol: unknown value "h3"`,
+		},
+	},
+	{
 		name: "PROXY header of another version",
 		old:  "- name: web", new: "- name: web\n    proxy_protocol: v3",
 		want: []string{

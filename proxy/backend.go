@@ -9,30 +9,50 @@ import (
 	"sallyport/proxy/http1"
 )
 
-// backendConn is a connection to a backend that is kept between requests.
+// backendConn is a connection to a backend that is kept between requests, and
+// the link of the one that it serves.
 type backendConn struct {
-	*http1.ClientConn
+	*http1.Call
+	conn    *http1.ClientConn
+	of      *connections
 	socket  *socket
 	address string
 	reused  bool
 	idle    time.Time // since when; zero: in use
 }
 
-// interrupt wakes the request's goroutine.
+// begin gives the connection to a request.
+func (c *backendConn) begin(x *exchange) link {
+	c.socket.x = x
+	c.Call = c.conn.Call()
+	return c
+}
+
+// interrupt implements link.
 func (c *backendConn) interrupt() { c.socket.interrupt() }
 
-// begin gives the connection to a request.
-func (c *backendConn) begin(x *exchange) *http1.Call {
-	c.socket.x = x
-	return c.Call()
+// again implements link (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+func (c *backendConn) again(err error) again {
+	if c.reused && !c.Answered() && !isTimeout(err) {
+		return idempotentOnes
+	}
+	return none
+}
+
+// release implements link.
+func (c *backendConn) release(well bool) {
+	if well {
+		c.of.give(c)
+	} else {
+		c.of.drop(c)
+	}
 }
 
 // maxIdle is how many connections are kept for each backend: less than a burst of
 // streams would make new ones all the time.
 const maxIdle = 1024
 
-// connections are a pool's to its backends. They do not know which backend is
-// up: the Balancer does.
+// connections are a pool's to its backends by HTTP/1.1.
 type connections struct {
 	pool   Pool
 	config *http1.ClientConfig
@@ -52,19 +72,19 @@ func newConnections(p Pool) *connections {
 	}
 }
 
-// take returns an idle connection that is still good, or nil. Each is looked at
-// first: what a backend says unasked must not become the answer to whoever asks
-// next, and a request with a body that streams cannot be made again.
-func (cs *connections) take(address string) *backendConn {
+// take implements links. Each is looked at first: what a backend says unasked must
+// not become the answer to whoever asks next, and a request with a body that streams
+// cannot be made again.
+func (cs *connections) take(x *exchange, address string) link {
 	for {
 		c := cs.pop(address)
 		if c == nil {
 			return nil
 		}
-		if time.Since(c.idle) < cs.pool.IdleTimeout && c.Alive() {
+		if time.Since(c.idle) < cs.pool.IdleTimeout && c.conn.Alive() {
 			c.idle = time.Time{}
 			c.reused = true
-			return c
+			return c.begin(x)
 		}
 		cs.drop(c)
 	}
@@ -87,7 +107,7 @@ func (cs *connections) pop(address string) *backendConn {
 // told of a client is not; an upload that still goes on has it closed, and so has an
 // interruption that came too late.
 func (cs *connections) give(c *backendConn) {
-	if cs.pool.ProxyHeader != 0 || c.socket.x.upload.running || c.socket.interrupted.Load() || !c.Release() {
+	if cs.pool.ProxyHeader != 0 || c.socket.x.upload.running || c.socket.interrupted.Load() || !c.conn.Release() {
 		cs.drop(c)
 		return
 	}
@@ -109,11 +129,11 @@ func (cs *connections) drop(c *backendConn) {
 	cs.mu.Lock()
 	delete(cs.open, c)
 	cs.mu.Unlock()
-	c.Close()
+	c.conn.Close()
 }
 
-// dial makes a connection within the connect timeout.
-func (cs *connections) dial(x *exchange, address string) (*backendConn, error) {
+// dial implements links.
+func (cs *connections) dial(x *exchange, address string) (link, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), cs.pool.ConnectTimeout)
 	defer cancel()
 	x.waits.in(dialing(cancel))
@@ -129,8 +149,9 @@ func (cs *connections) dial(x *exchange, address string) (*backendConn, error) {
 			return nil, err
 		}
 	}
-	c := &backendConn{socket: &socket{Conn: newTCPConn(raw)}, address: address}
-	c.ClientConn = http1.NewClientConn(c.socket, cs.config)
+	cs.pool.reached(address)
+	c := &backendConn{of: cs, socket: &socket{Conn: newTCPConn(raw)}, address: address}
+	c.conn = http1.NewClientConn(c.socket, cs.config)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.closed {
@@ -138,7 +159,7 @@ func (cs *connections) dial(x *exchange, address string) (*backendConn, error) {
 		return nil, errCut
 	}
 	cs.open[c] = struct{}{}
-	return c, nil
+	return c.begin(x), nil
 }
 
 // dialing is a dial that can be interrupted.
@@ -146,7 +167,7 @@ type dialing context.CancelFunc
 
 func (d dialing) interrupt() { d() }
 
-// sweep closes what has been idle for too long.
+// sweep implements links.
 func (cs *connections) sweep(now time.Time) {
 	cs.mu.Lock()
 	var old []*backendConn
@@ -165,8 +186,7 @@ func (cs *connections) sweep(now time.Time) {
 	}
 }
 
-// interrupt wakes all requests that wait for a backend, and makes no
-// connections any more.
+// interrupt implements links.
 func (cs *connections) interrupt() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -176,7 +196,7 @@ func (cs *connections) interrupt() {
 	}
 }
 
-// close closes the idle connections, and each other one when it is given back.
+// close implements links.
 func (cs *connections) close() {
 	cs.mu.Lock()
 	cs.closed = true

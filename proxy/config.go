@@ -36,6 +36,13 @@ type Balancer interface {
 	Release(ticket uint64, err error)
 }
 
+// reached tells the balancer that a connection was made, if it wants to know.
+func (p *Pool) reached(address string) {
+	if r, ok := p.Balancer.(reacher); ok {
+		r.Reached(address)
+	}
+}
+
 // reacher is a Balancer that also wants to know at once when a connection to a
 // backend was made; the release may come hours later.
 type reacher interface {
@@ -105,6 +112,7 @@ type Route struct {
 type Pool struct {
 	Name            string
 	Balancer        Balancer
+	Protocol        Protocol      // HTTP1
 	ConnectTimeout  time.Duration // 5s
 	ResponseTimeout time.Duration // 60s from the request's last byte to the answer's head
 	SilenceTimeout  time.Duration // 1h without a byte within an answer
@@ -115,6 +123,16 @@ type Pool struct {
 	// serves one request: the next one may be another client's.
 	ProxyHeader int
 }
+
+// Protocol is what a pool's backends speak, without TLS.
+type Protocol uint8
+
+// The protocols. H2C is HTTP/2 from the first byte on, which a backend must be known
+// to speak (RFC 9113 §3.3).
+const (
+	HTTP1 Protocol = iota
+	H2C
+)
 
 // withDefaults fills the zero values and reports every problem at once.
 func (c Config) withDefaults() (Config, error) {
@@ -181,6 +199,8 @@ func (c Config) withDefaults() (Config, error) {
 				problem("site %q: route %q has no pool", s.Name, r.Path)
 			} else if v := r.Pool.ProxyHeader; v < 0 || v > 2 {
 				problem("pool %q: there is no PROXY header of version %d", r.Pool.Name, v)
+			} else if v > 0 && r.Pool.Protocol == H2C {
+				problem("pool %q: a PROXY header cannot tell of the clients that share a connection", r.Pool.Name)
 			}
 		}
 	}

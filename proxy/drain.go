@@ -41,7 +41,7 @@ func (s *Server) drain() {
 		s.clients.wait(abort)
 	}
 	for _, f := range s.forwarders {
-		f.conns.close()
+		f.links.close()
 	}
 	s.log.Info("drained", "duration", time.Since(began), "requests_cut", cut, "tunnels_cut", tunnels)
 }
@@ -50,7 +50,7 @@ func (s *Server) drain() {
 func (s *Server) cutRequests() {
 	s.cut.Store(true)
 	for _, f := range s.forwarders {
-		f.conns.interrupt()
+		f.links.interrupt()
 	}
 	s.clients.close()
 }

@@ -24,9 +24,6 @@ func (x *exchange) editRequest() {
 	x.appendForwarded()
 	x.addField(xRequestID, x.requestID)
 	x.fields = edits.appendTo(x.fields)
-	if x.connects() {
-		x.upgrade()
-	}
 	x.out.Fields = x.fields
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"sallyport/proxy/http2"
 	"sallyport/proxy/message"
 )
 
@@ -28,6 +29,7 @@ var (
 	errBadPath       = &failure{http.StatusBadRequest, "bad path"}
 	errMisdirected   = &failure{http.StatusMisdirectedRequest, "misdirected"}
 	errNoRoute       = &failure{http.StatusNotFound, "no route"}
+	errWebSocketKey  = &failure{http.StatusBadRequest, "bad WebSocket key"}
 	errMethod        = &failure{http.StatusMethodNotAllowed, "method not allowed"}
 	errBodyBroken    = &failure{http.StatusBadRequest, "client broke its body"}
 	errBodyLarge     = &failure{http.StatusRequestEntityTooLarge, "client body too large"}
@@ -35,8 +37,8 @@ var (
 	errReaderSlow    = &failure{statusClientGone, "client reads too slowly"}
 	errClientGone    = &failure{statusClientGone, "client gone"}
 	errCut           = &failure{http.StatusServiceUnavailable, "cut by shutdown"}
-	errNoTunnel      = &failure{http.StatusNotImplemented, "backend makes no tunnel"}
 	errTunnelIdle    = &failure{http.StatusGatewayTimeout, "tunnel idle"}
+	errNoTunnel      = &failure{http.StatusBadGateway, "backend makes no tunnel"}
 	errUnreachable   = &failure{http.StatusBadGateway, "no backend reached"}
 	errConnectSlow   = &failure{http.StatusGatewayTimeout, "backend connect timeout"}
 	errResponseSlow  = &failure{http.StatusGatewayTimeout, "backend response timeout"}
@@ -66,6 +68,10 @@ func (x *exchange) fail(err error) {
 		x.breakOff() // there is nobody to answer
 		return
 	}
+	if x.in.Trailers && isReset(err) {
+		x.breakOffLike(err)
+		return
+	}
 	x.status = f.status
 	page := x.pageFor(f)
 	answer := message.Response{
@@ -79,6 +85,13 @@ func (x *exchange) fail(err error) {
 	if x.client.WriteBody(page.body, false) == nil && x.client.End(nil) == nil {
 		x.bytesOut = answer.Length
 	}
+}
+
+// isReset says whether a backend reset the request's stream. A client that takes
+// trailers, as gRPC's do, sees that as it was: it knows of each code what to do.
+func isReset(err error) bool {
+	var reset *http2.ResetError
+	return errors.As(err, &reset) || errors.Is(err, http2.ErrUnprocessed)
 }
 
 // failureFields are those of an answer that is made here.

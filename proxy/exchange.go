@@ -41,6 +41,7 @@ type record struct {
 	backend   string
 	wait      time.Duration // from the last try's start to the answer's head
 	tunnel    *tunnel
+	key       []byte // of a WebSocket between two versions of HTTP
 
 	status   int // of the answer that was begun; 0: none
 	bytesOut int64

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"sallyport/proxy/http2"
 	"sallyport/proxy/message"
 )
 
@@ -17,12 +18,12 @@ import (
 type forwarder struct {
 	Pool
 	log   *slog.Logger
-	conns *connections
+	links links
 }
 
 func newForwarder(p Pool, log *slog.Logger) *forwarder {
 	p = p.withDefaults()
-	return &forwarder{Pool: p, log: log, conns: newConnections(p)}
+	return &forwarder{Pool: p, log: log, links: newLinks(p)}
 }
 
 // errUnsent marks the error of a try that left no trace: not a byte went to
@@ -34,6 +35,9 @@ var errUnsent = errors.New("nothing was sent")
 // followed by a try at the next backend, each at most once.
 func (x *exchange) forward() error {
 	x.editRequest()
+	if err := x.editUpgrade(); err != nil {
+		return err
+	}
 	if err := x.takeBody(); err != nil {
 		return err
 	}
@@ -73,31 +77,31 @@ func exhausted(all []error) error {
 // try is one attempt at one backend, until its answer has ended. It returns
 // what the balancer is told and what the client is.
 //
-// A connection that was kept and turns out to be dead before any answer is
-// replaced once, if the request may be repeated (RFC 9110 §9.2.2, RFC 9112
-// §9.3.1).
+// A request of which the backend can have seen nothing is made once more by
+// another connection, and then at another backend. One that died while it was kept may
+// have seen it: that is for requests that may be repeated (RFC 9110 §9.2.2).
 func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 	began := time.Now()
-	for c := f.conns.take(address); ; c = nil {
-		if c == nil {
-			if c, err = f.conns.dial(x, address); err != nil {
-				return f.explain(x, nil, err)
-			}
-			if r, ok := f.Balancer.(reacher); ok {
-				r.Reached(address)
+	k := f.links.take(x, address)
+	for first := true; ; first = false {
+		if k == nil {
+			if k, err = f.links.dial(x, address); err != nil {
+				return f.explain(x, true, err)
 			}
 		}
-		call := c.begin(x)
-		head, err := f.ask(x, c, call)
+		head, err := f.ask(x, k)
 		x.wait = time.Since(began)
 		if err == nil {
-			return f.answer(x, c, call, head)
+			return f.answer(x, k, head)
 		}
-		f.discard(x, c)
-		if c.reused && !call.Answered() && x.repeatable() && x.left() == nil && !isTimeout(err) {
+		again := k.again(err)
+		f.discard(x, k)
+		unsent := again == all && x.upload.repeatable()
+		if first && (unsent || again == idempotentOnes && x.repeatable()) && x.left() == nil {
+			k = nil
 			continue
 		}
-		return f.explain(x, c, err)
+		return f.explain(x, unsent, err)
 	}
 }
 
@@ -118,17 +122,17 @@ func idempotent(method []byte) bool {
 
 // ask sends the request, or as much of it as there is, and waits for the head
 // of the answer. What comes before (103 and its kin) is passed on.
-func (f *forwarder) ask(x *exchange, c *backendConn, call message.Call) (*message.Response, error) {
-	x.waits.in(c)
-	if err := x.sendHead(call); err != nil {
+func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
+	x.waits.in(k)
+	if err := x.sendHead(k); err != nil {
 		return nil, err
 	}
 	if x.upload.kind == uploadStream {
-		x.startUpload(call)
+		x.startUpload(k)
 		defer x.upload.tell(false) // after the answer's head nobody asks for it
 	}
 	for {
-		head, err := call.ReadHead()
+		head, err := k.ReadHead()
 		switch {
 		case err != nil:
 			return nil, err
@@ -157,27 +161,26 @@ func (x *exchange) sendHead(c message.Call) error {
 }
 
 // answer passes the backend's answer on.
-func (f *forwarder) answer(x *exchange, c *backendConn, call message.Call, head *message.Response) (blame, err error) {
+func (f *forwarder) answer(x *exchange, k link, head *message.Response) (blame, err error) {
 	if head.Status == 101 {
-		return f.switchProtocols(x, c, call, head)
+		return f.switchProtocols(x, k, head)
 	}
-	if x.connects() && head.Status/100 == 2 {
-		f.discard(x, c)
-		return nil, errNoTunnel // to HTTP/2 such an answer is a tunnel
+	if x.unswitched(head) {
+		f.discard(x, k)
+		return nil, fmt.Errorf("%w: %w", errNoTunnel, errUnswitched)
 	}
-	err = x.relay(call, head)
+	err = x.relay(k, head)
 	x.waits.in(nil)
 	if err == nil {
 		x.joinUpload(uploadGrace) // a backend has mostly got the body before it answers
 	}
+	k.release(err == nil)
 	if err == nil {
-		f.conns.give(c)
 		return nil, nil
 	}
-	f.conns.drop(c)
-	blame, err = f.explain(x, c, err)
+	blame, err = f.explain(x, false, err)
 	if blame != nil {
-		f.log.Warn("answer broken off", "pool", f.Name, "backend", c.address, "error", err)
+		f.log.Warn("answer broken off", "pool", f.Name, "backend", x.backend, "error", err)
 	}
 	return blame, err
 }
@@ -244,18 +247,18 @@ func (x *exchange) writeFailed(err error) error {
 	return errClientGone
 }
 
-// discard ends a connection that failed. An upload to it notices, and goes on
+// discard ends a link that failed. An upload to it notices, and goes on
 // without it for as long as the client may need to see why.
-func (f *forwarder) discard(x *exchange, c *backendConn) {
+func (f *forwarder) discard(x *exchange, k link) {
 	x.waits.in(nil)
-	f.conns.drop(c)
+	k.release(false)
 }
 
 // explain says what became of a try: to the balancer (see Balancer) and to the
-// client. c is nil where no connection was made.
-func (f *forwarder) explain(x *exchange, c *backendConn, err error) (blame, told error) {
+// client. unsent says that the request can be sent to another backend.
+func (f *forwarder) explain(x *exchange, unsent bool, err error) (blame, told error) {
 	if left := x.left(); left != nil {
-		if c == nil {
+		if unsent {
 			return context.Canceled, left
 		}
 		return nil, left
@@ -263,6 +266,9 @@ func (f *forwarder) explain(x *exchange, c *backendConn, err error) (blame, told
 	var own *failure
 	if errors.As(err, &own) && own.status == statusClientGone {
 		return nil, own
+	}
+	if errors.Is(err, http2.ErrNoTunnel) {
+		return nil, fmt.Errorf("%w: %w", errNoTunnel, err)
 	}
 	cause := errBackendBroken
 	var op *net.OpError
@@ -277,7 +283,7 @@ func (f *forwarder) explain(x *exchange, c *backendConn, err error) (blame, told
 		cause = errResponseSlow
 	}
 	told = fmt.Errorf("%w: %w", cause, err)
-	if c == nil {
+	if unsent {
 		return err, fmt.Errorf("%w: %w", errUnsent, told)
 	}
 	return told, told

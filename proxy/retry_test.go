@@ -207,20 +207,19 @@ func TestConnections_InterruptedOneIsNotKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		call := c.begin(x)
-		if err := call.WriteHead(&message.Request{Method: []byte("GET"), Path: []byte("/"), Authority: []byte("a")}, true); err != nil {
+		if err := c.WriteHead(&message.Request{Method: []byte("GET"), Path: []byte("/"), Authority: []byte("a")}, true); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := call.ReadHead(); err != nil {
+		if _, err := c.ReadHead(); err != nil {
 			t.Fatal(err)
 		}
 		if interrupt {
 			c.interrupt()
 		}
-		if cs.give(c); (cs.take(address) == nil) != interrupt {
+		if c.release(true); (cs.take(x, address) == nil) != interrupt {
 			t.Errorf("interrupted %v, and kept %v", interrupt, !interrupt)
 		}
-		cs.drop(c)
+		c.release(false)
 	}
 }
 

@@ -141,7 +141,7 @@ func (s *Server) sweep(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			for _, f := range s.forwarders {
-				f.conns.sweep(now)
+				f.links.sweep(now)
 			}
 			t.look(s.clients.sofar())
 		}

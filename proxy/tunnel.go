@@ -2,40 +2,15 @@ package proxy
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"io"
-	"slices"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"sallyport/proxy/message"
 )
-
-// webSocket is the one protocol that is switched to. Any other would open a way
-// past us: behind h2c the client talks to the backend alone.
-var webSocket = []byte("websocket")
-
-// connects says whether the client asks for its tunnel by HTTP/2's extended CONNECT
-// (RFC 8441).
-func (x *exchange) connects() bool { return x.in.Major == 2 && len(x.in.Protocol) > 0 }
-
-var webSocketKey = ownName{message.Other, []byte("Sec-WebSocket-Key")}
-
-// upgrade asks the backend for a tunnel as HTTP/1.1 does it: by GET, and with the key
-// that HTTP/2 has no use for (RFC 6455 §4.1).
-func (x *exchange) upgrade() {
-	x.out.Method = []byte("GET")
-	hasName := func(f message.Field) bool { return f.Is("sec-websocket-key") }
-	if slices.ContainsFunc(x.fields, hasName) {
-		return
-	}
-	var key [16]byte
-	rand.Read(key[:])
-	x.addField(webSocketKey, base64.StdEncoding.AppendEncode(nil, key[:]))
-}
 
 // tunnel is a connection that was switched to another protocol: bytes go both
 // ways until both sides have ended, one of them fails, or nothing comes for the
@@ -55,18 +30,23 @@ type tunnel struct {
 // switchProtocols opens the tunnel that a 101 stands for. A backend that
 // switches unasked, or to another protocol, broke its answer: what follows on that
 // connection would be HTTP to neither side.
-func (f *forwarder) switchProtocols(x *exchange, c *backendConn, call message.Call, head *message.Response) (blame, err error) {
-	defer f.discard(x, c)
+func (f *forwarder) switchProtocols(x *exchange, k link, head *message.Response) (blame, err error) {
+	defer f.discard(x, k)
 	if !bytes.Equal(head.Protocol, webSocket) || !bytes.Equal(x.out.Protocol, webSocket) {
-		return f.explain(x, c, fmt.Errorf("%w: it switched protocols unasked", errBackendBroken))
+		return f.explain(x, false, fmt.Errorf("%w: it switched protocols unasked", errBackendBroken))
 	}
-	t := &tunnel{client: x.client, backend: call}
+	if err := x.editSwitch(head); err != nil {
+		return f.explain(x, false, err)
+	}
+	t := &tunnel{client: x.client, backend: k}
 	if !x.server.tunnels.add(t) {
 		return nil, errCut
 	}
 	defer x.server.tunnels.remove(t)
 	x.tunnel = t
-	x.status = head.Status
+	if x.status = head.Status; x.in.Major == 2 {
+		x.status = http.StatusOK // which says the same there
+	}
 	if err := x.client.WriteHead(x.editAnswer(head), false); err != nil {
 		return nil, x.writeFailed(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -117,7 +118,8 @@ func TestTunnel_WebSocketOverHTTP2(t *testing.T) {
 			return
 		}
 		asked <- r
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		accept := acceptOf([]byte(r.Header.Get("Sec-WebSocket-Key")))
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n", accept)
 		io.Copy(c, in)
 	}))
 	f := serve(t, pool)
@@ -129,7 +131,7 @@ func TestTunnel_WebSocketOverHTTP2(t *testing.T) {
 	if r.Method != "GET" || r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Sec-WebSocket-Version") != "13" || len(key) != 16 {
 		t.Errorf("the backend got %s %v", r.Method, r.Header)
 	}
-	if status, _ := f.connect("/page", ""); status != "501" {
+	if status, _ := f.connect("/page", ""); status != "502" {
 		t.Errorf("a page as a tunnel: %s", status)
 	}
 	for range 2 {

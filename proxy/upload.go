@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 	"time"
 
+	"sallyport/proxy/http2"
 	"sallyport/proxy/message"
 )
 
@@ -64,6 +66,7 @@ func (x *exchange) takeBody() error {
 		return nil // what a tunnel carries is no body
 	case length < 0 || length > smallBody || x.in.Expects:
 		u.kind = uploadStream
+		x.converse()
 		return nil
 	}
 	u.kind = uploadWhole
@@ -86,10 +89,24 @@ func (x *exchange) takeBody() error {
 	}
 }
 
+// converse lets a client of HTTP/2 keep silent within its body for as long as in a
+// tunnel, where the backend speaks HTTP/2 too: between these it may be one side of a
+// conversation, as in gRPC.
+func (x *exchange) converse() {
+	c, ok := x.client.(interface{ ReadWithin(time.Duration) })
+	if ok && x.route.pool.Protocol == H2C {
+		c.ReadWithin(x.listener.Timeouts.Tunnel)
+	}
+}
+
 // bodyFault says what became of a body that its client did not send whole.
 func bodyFault(err error) *failure {
-	if isTimeout(err) {
+	var reset *http2.ResetError
+	switch {
+	case isTimeout(err):
 		return errBodySlow
+	case errors.As(err, &reset):
+		return errClientGone // it has cancelled all of the request
 	}
 	return errBodyBroken
 }

@@ -242,13 +242,21 @@ func (s *service) buildPools() {
 		}
 		s.balancers[p.Name] = balancer
 		s.pools[p.Name] = &proxy.Pool{
-			Name: p.Name, Balancer: balancer,
+			Name: p.Name, Balancer: balancer, Protocol: backendProtocol(p.Protocol),
 			ConnectTimeout:  time.Duration(p.Timeouts.Connect),
 			ResponseTimeout: time.Duration(p.Timeouts.Response),
 			IdleTimeout:     time.Duration(p.Timeouts.Idle),
 			ProxyHeader:     map[string]int{configs.ProxyV1: 1, configs.ProxyV2: 2}[p.ProxyProtocol],
 		}
 	}
+}
+
+// backendProtocol is a pool's protocol; configs knows no other names.
+func backendProtocol(name string) proxy.Protocol {
+	if name == configs.ProtocolH2C {
+		return proxy.H2C
+	}
+	return proxy.HTTP1
 }
 
 // proxyConfig is the service as the data path sees it.

@@ -1,0 +1,221 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"sallyport/proxy/http2"
+)
+
+// sharedConns are a pool's connections to its backends by HTTP/2 without TLS.
+// Each takes as many requests at once as its backend allows; a further one is made
+// when none has room, one at a time for each address.
+type sharedConns struct {
+	pool   Pool
+	config http2.Config
+
+	dials   context.Context // that they run under
+	stop    context.CancelFunc
+	running sync.WaitGroup // dials, and connections
+
+	mu       sync.Mutex
+	backends map[string]*sharing // by address
+	closed   bool
+}
+
+// sharing is what there is of one backend.
+type sharing struct {
+	conns []*http2.ClientConn
+	dial  *dial // that is under way
+}
+
+// dial is one that any number of requests wait for.
+type dial struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
+// pingEvery is how long a backend may be silent during a call before it is asked
+// whether it is alive. gRPC servers end connections whose clients ask more often
+// than once in five minutes.
+const pingEvery = 6 * time.Minute
+
+func newSharedConns(p Pool) *sharedConns {
+	cs := &sharedConns{
+		pool: p,
+		config: http2.Config{
+			MaxHeaderBytes: 256 << 10, MaxFields: 200, // as of HTTP/1.1
+			Write: p.ResponseTimeout, Idle: p.IdleTimeout, Ping: pingEvery,
+			Look: p.look(),
+		},
+		backends: map[string]*sharing{},
+	}
+	cs.dials, cs.stop = context.WithCancel(context.Background())
+	return cs
+}
+
+// take implements links.
+func (cs *sharedConns) take(x *exchange, address string) link {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if s := cs.sharing(address).find(cs, x); s != nil {
+		return s
+	}
+	return nil
+}
+
+func (cs *sharedConns) sharing(address string) *sharing {
+	b := cs.backends[address]
+	if b == nil {
+		b = &sharing{}
+		cs.backends[address] = b
+	}
+	return b
+}
+
+// find takes a stream of the first connection that has room. The pool's mu is held.
+func (b *sharing) find(cs *sharedConns, x *exchange) *stream {
+	for _, c := range b.conns {
+		if call, err := c.NewCall(); err == nil {
+			return &stream{Call: call, conn: c, pool: &cs.pool, x: x}
+		}
+	}
+	return nil
+}
+
+// dial implements links. A dial whose requests have left goes on for the next ones.
+func (cs *sharedConns) dial(x *exchange, address string) (link, error) {
+	late := time.NewTimer(cs.pool.ConnectTimeout)
+	defer late.Stop()
+	woken := make(wake, 1)
+	x.waits.in(woken)
+	defer x.waits.in(nil)
+	for {
+		s, d := cs.findOrDial(x, address)
+		switch {
+		case s != nil:
+			return s, nil
+		case d == nil:
+			return nil, errCut
+		}
+		select {
+		case <-d.done:
+			if d.err != nil {
+				return nil, d.err
+			}
+		case <-woken:
+			return nil, context.Canceled
+		case <-late.C:
+			return nil, dialError(os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// wake is a wait in a select that can be interrupted.
+type wake chan struct{}
+
+func (w wake) interrupt() {
+	select {
+	case w <- struct{}{}:
+	default:
+	}
+}
+
+// findOrDial returns a stream, or a dial to wait for, or neither where no
+// connections are made any more.
+func (cs *sharedConns) findOrDial(x *exchange, address string) (*stream, *dial) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	b := cs.sharing(address)
+	if s := b.find(cs, x); s != nil || cs.closed {
+		return s, nil
+	}
+	if b.dial == nil {
+		d := &dial{done: make(chan struct{})}
+		b.dial = d
+		cs.running.Go(func() { cs.connect(address, d) })
+	}
+	return nil, b.dial
+}
+
+// connect makes a connection and shares it.
+func (cs *sharedConns) connect(address string, d *dial) {
+	ctx, cancel := context.WithTimeout(cs.dials, cs.pool.ConnectTimeout)
+	defer cancel()
+	c, err := cs.open(ctx, address)
+	if err == nil {
+		cs.pool.reached(address)
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	b := cs.sharing(address)
+	if b.dial, d.err = nil, err; err == nil && c.Alive() { // else it was forgotten already
+		b.conns = append(b.conns, c)
+	}
+	close(d.done)
+}
+
+// open dials, and waits for the backend to prove that it speaks HTTP/2 and takes calls.
+func (cs *sharedConns) open(ctx context.Context, address string) (*http2.ClientConn, error) {
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	c := http2.NewClientConn(newTCPConn(raw), cs.config)
+	cs.running.Go(func() {
+		_ = c.Run() // its calls say what was wrong
+		cs.forget(address, c)
+	})
+	stop := context.AfterFunc(ctx, c.Close)
+	defer stop()
+	err = c.Settled()
+	switch {
+	case ctx.Err() != nil:
+		return nil, dialError(os.ErrDeadlineExceeded)
+	case err == nil && c.CanTakeCall():
+		return c, nil
+	case err == nil:
+		err = http2.ErrNoRoom
+	}
+	c.Close()
+	return nil, dialError(fmt.Errorf("it takes no calls by HTTP/2 without TLS: %w", err))
+}
+
+// dialError is what a Balancer takes for a backend that cannot be reached.
+func dialError(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
+
+// forget takes a connection out that has ended.
+func (cs *sharedConns) forget(address string, c *http2.ClientConn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	b := cs.sharing(address)
+	b.conns = slices.DeleteFunc(b.conns, func(other *http2.ClientConn) bool { return other == c })
+}
+
+// sweep implements links: connections know themselves how long they are idle.
+func (cs *sharedConns) sweep(time.Time) {}
+
+// interrupt implements links.
+func (cs *sharedConns) interrupt() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.closed = true
+	cs.stop()
+	for _, b := range cs.backends {
+		for _, c := range b.conns {
+			c.Close()
+		}
+	}
+}
+
+// close implements links. Nobody has a call any more.
+func (cs *sharedConns) close() {
+	cs.interrupt()
+	cs.running.Wait()
+}

@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"time"
+
+	"sallyport/proxy/message"
+)
+
+// link is a request's way to a backend: a connection to itself with HTTP/1.1, a
+// stream of a shared one with HTTP/2. What waits in it is woken by interrupt; it is
+// then, as after a failure, good for nothing but release.
+type link interface {
+	message.Call
+	interrupt()
+	// again says which requests may be made once more, by another link, now
+	// that this one has failed with err.
+	again(err error) again
+	// release ends the use of the link. well says that the exchange did.
+	release(well bool)
+}
+
+// again says which requests may be made once more.
+type again uint8
+
+const (
+	none           again = iota
+	idempotentOnes       // the connection was kept and is dead, and nothing of an answer came
+	all                  // the backend says that it has not begun to work on it
+)
+
+// links makes those of one pool. It does not know which backend is up: the
+// Balancer does.
+type links interface {
+	// take returns a link by a connection that stands already, or nil.
+	take(x *exchange, address string) link
+	// dial makes a connection if it has to, within the connect timeout. Nothing was
+	// sent where it fails.
+	dial(x *exchange, address string) (link, error)
+	// sweep closes connections that have been idle for too long.
+	sweep(now time.Time)
+	// interrupt wakes all requests that wait for a backend, and makes no
+	// connections any more.
+	interrupt()
+	// close closes the idle connections, and each other one when it is
+	// released. It waits for the goroutines that serve them.
+	close()
+}
+
+// newLinks returns those for a pool whose defaults are filled in.
+func newLinks(p Pool) links {
+	if p.Protocol == H2C {
+		return newSharedConns(p)
+	}
+	return newConnections(p)
+}
