@@ -19,20 +19,22 @@ import (
 
 // wsEcho is a backend that echoes WebSocket messages.
 func wsEcho(t testing.TB) string {
-	return backend(t, func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
-		if err != nil {
+	return backend(t, echoMessages)
+}
+
+func echoMessages(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	c.SetReadLimit(2 << 20)
+	for {
+		kind, p, err := c.Read(r.Context())
+		if err != nil || c.Write(r.Context(), kind, p) != nil {
 			return
 		}
-		defer c.CloseNow()
-		c.SetReadLimit(1 << 20)
-		for {
-			kind, p, err := c.Read(r.Context())
-			if err != nil || c.Write(r.Context(), kind, p) != nil {
-				return
-			}
-		}
-	})
+	}
 }
 
 func (f *front) webSocket() *websocket.Conn {
