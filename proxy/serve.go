@@ -63,15 +63,20 @@ func (l *listener) answerRequests(h *http1Client) {
 
 // refuse answers what is no request, and writes that down.
 func (l *listener) refuse(c *conn, h *http1.ServerConn, bad *http1.Error) {
+	l.noteRefused(c, message.Request{Major: 1, Minor: 1}, bad.Status, bad.Reason)
+	h.Refuse(bad)
+}
+
+// noteRefused writes down what a codec has refused.
+func (l *listener) noteRefused(c *conn, in message.Request, status int, reason string) {
 	x := exchanges.Get().(*exchange)
 	x.server, x.listener, x.conn, x.site = l.server, l, c, c.site
-	x.in = &message.Request{Major: 1, Minor: 1}
+	x.in = &in
 	x.began = time.Now()
-	x.status = bad.Status
-	x.outcome = &failure{bad.Status, bad.Reason}
+	x.status = status
+	x.outcome = &failure{status, reason}
 	x.finish()
 	x.free()
-	h.Refuse(bad)
 }
 
 // http1Client is an HTTP/1 connection as a drain sees it.
@@ -99,7 +104,9 @@ func (h *http1Client) Shutdown() {
 func (h *http1Client) Close() error { return h.socket.Close() }
 
 func (l *listener) serveHTTP2(c *conn, t net.Conn) {
-	h := &http2Client{http2.NewServerConn(t, l.http2, func(x message.Exchange) { l.handle(c, x) })}
+	cfg := l.http2
+	cfg.Refused = func(status int, reason string) { l.noteRefused(c, message.Request{Major: 2}, status, reason) }
+	h := &http2Client{http2.NewServerConn(t, cfg, func(x message.Exchange) { l.handle(c, x) })}
 	l.server.clients.add(h)
 	go l.run(c, t, h)
 }

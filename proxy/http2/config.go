@@ -9,6 +9,12 @@ type Config struct {
 	// otherwise may also be http. Only a server looks at it.
 	Secure bool
 
+	// Refused is told of each request that no handler sees: with what it was
+	// answered, or 400 where it is malformed and its stream was reset, and a reason
+	// that holds nothing of what the client sent. nil: nobody. Only a server calls
+	// it, from Run's goroutine.
+	Refused func(status int, reason string)
+
 	MaxStreams     int // that a client may have open at once: 100
 	MaxHeaderBytes int // of a field section, as RFC 9113 §6.5.2 counts it: 64 KiB
 	MaxFields      int // lines of a field section: 128

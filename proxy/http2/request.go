@@ -9,7 +9,15 @@ import (
 // refusal is a request that is well-formed, and answered here.
 type refusal int
 
-func (r refusal) Error() string { return "refused" }
+func (r refusal) Error() string {
+	switch r {
+	case refuseLarge:
+		return "head too long"
+	case refuseExpects:
+		return "unknown expectation"
+	}
+	return "unknown kind of tunnel"
+}
 
 const (
 	refuseName    refusal = 400

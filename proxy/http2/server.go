@@ -15,6 +15,7 @@ type ServerConn struct {
 	handler func(message.Exchange)
 	workers workers // guarded by mu
 	drain   drain   // guarded by mu
+	refused error   // the last head was; the reader's
 }
 
 // NewServerConn makes a connection of one whose peer is about to send the
@@ -60,6 +61,14 @@ func (c *ServerConn) headers(f frame, b *block) error {
 	if !c.mine(f.id) {
 		return broken("stream of an even number from a client")
 	}
+	err := c.takeHeaders(f, b, end)
+	if c.refused != nil {
+		c.tellRefused()
+	}
+	return err
+}
+
+func (c *ServerConn) takeHeaders(f frame, b *block, end bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.streams[f.id]; s != nil {
@@ -93,11 +102,27 @@ func (c *ServerConn) open(id uint32, b *block, end bool) error {
 		return nil
 	}
 	s.handled = true
+	c.refused = err
 	var no refusal
 	if errors.As(err, &no) {
 		return c.answer(s, int(no))
 	}
 	return c.fault(s, malformed(err.Error()))
+}
+
+// tellRefused tells of the last refusal, when mu has been let go.
+func (c *ServerConn) tellRefused() {
+	err := c.refused
+	c.refused = nil
+	if c.cfg.Refused == nil {
+		return
+	}
+	status := 400
+	var no refusal
+	if errors.As(err, &no) {
+		status = int(no)
+	}
+	c.cfg.Refused(status, err.Error())
 }
 
 // answer answers a request that no handler sees. mu is held.

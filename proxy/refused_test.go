@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// TestRefused_EachIsWrittenDown has requests that HTTP/2's codec refuses by itself.
+func TestRefused_EachIsWrittenDown(t *testing.T) {
+	pool, _ := poolOf(t)
+	f := serve(t, pool)
+	h := f.dialHTTP2()
+	large := strings.Repeat("x", 40<<10)
+	for i, tc := range []struct {
+		outcome string
+		status  int64
+		fields  [][2]string
+	}{
+		{"malformed", 400, [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", www}, {":path", "/\xff"}}},
+		{"head too long", 431, [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", www}, {":path", "/"}, {"x", large}, {"y", large}}},
+		{"unknown expectation", 417, [][2]string{{":method", "POST"}, {":scheme", "https"}, {":authority", www}, {":path", "/"}, {"expect", "miracles"}}},
+		{"unknown kind of tunnel", 501, [][2]string{{":method", "CONNECT"}, {":authority", www + ":443"}}},
+	} {
+		f.sendHead(h, uint32(2*i+1), tc.fields, false)
+		line := f.access.next(t)
+		if line["status"].Int64() != tc.status || line["protocol"].String() != "HTTP/2.0" || line["site"].String() != "www" {
+			t.Errorf("%s: logged %v", tc.outcome, line)
+		}
+		if outcome := line["outcome"].String(); outcome == "ok" || tc.status != 400 && outcome != tc.outcome {
+			t.Errorf("%s: logged %q", tc.outcome, outcome)
+		}
+	}
+	if n := testutil.CollectAndCount(f.server.metrics.requests); n != 4 {
+		t.Errorf("%d series", n)
+	}
+}
+
+// sendHead sends a field section in as many frames as it takes.
+func (f *front) sendHead(h *http2.Framer, id uint32, fields [][2]string, end bool) {
+	f.t.Helper()
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, kv := range fields {
+		enc.WriteField(hpack.HeaderField{Name: kv[0], Value: kv[1]})
+	}
+	first := block.Next(16 << 10)
+	err := h.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndStream: end, EndHeaders: block.Len() == 0})
+	for err == nil && block.Len() > 0 {
+		p := block.Next(16 << 10)
+		err = h.WriteContinuation(id, block.Len() == 0, p)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
