@@ -112,7 +112,7 @@ func (w *takenOver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // extended is a RoundTripper that opens WebSockets by HTTP/2's extended CONNECT, for a
 // library that speaks HTTP/1.1.
-type extended struct{ *http2.Transport }
+type extended struct{ http.RoundTripper }
 
 func (e extended) RoundTrip(r *http.Request) (*http.Response, error) {
 	connect := r.Clone(r.Context())
@@ -124,7 +124,7 @@ func (e extended) RoundTrip(r *http.Request) (*http.Response, error) {
 	connect.Header[":protocol"] = []string{"websocket"}
 	pr, pw := io.Pipe()
 	connect.Body, connect.ContentLength = pr, -1
-	res, err := e.Transport.RoundTrip(connect)
+	res, err := e.RoundTripper.RoundTrip(connect)
 	if err != nil || res.StatusCode != http.StatusOK {
 		pw.Close()
 		return res, err
@@ -150,17 +150,26 @@ func (d *duplex) Close() error {
 	return d.ReadCloser.Close()
 }
 
+// transport is an HTTP/2 client that can be given pseudo-fields.
+//
+//lint:ignore SA1019 net/http's refuses ":protocol".
+func (f *front) transport() *http2.Transport {
+	//lint:ignore SA1019 net/http's refuses ":protocol".
+	tr := &http2.Transport{DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+		config := f.tls(www)
+		config.NextProtos = []string{"h2"}
+		return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", f.addr)
+	}}
+	//lint:ignore SA1019 As above.
+	f.t.Cleanup(tr.CloseIdleConnections)
+	return tr
+}
+
 // webSocketBy dials by either protocol.
 func (f *front) webSocketBy(protocol string) (*websocket.Conn, *http.Response, error) {
 	c := f.client(protocol)
 	if protocol == "h2" {
-		tr := &http2.Transport{DialTLSContext: func(ctx context.Context, _, _ string, cfg *tls.Config) (net.Conn, error) {
-			cfg = f.tls(www)
-			cfg.NextProtos = []string{"h2"}
-			return (&tls.Dialer{Config: cfg}).DialContext(ctx, "tcp", f.addr)
-		}}
-		f.t.Cleanup(tr.CloseIdleConnections)
-		c = &http.Client{Transport: extended{tr}}
+		c = &http.Client{Transport: extended{f.transport()}}
 	}
 	return websocket.Dial(f.t.Context(), base+"/chat", &websocket.DialOptions{HTTPClient: c})
 }

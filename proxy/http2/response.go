@@ -64,7 +64,12 @@ func (s *stream) setAnswer(r *message.Response, length int64, end bool) error {
 	}
 	s.declared = length
 	r.Length = length
-	r.Bodiless = end && length < 0 // an answer of gRPC's that is trailers alone, say
+	switch {
+	case end && length < 0:
+		r.Bodiless = true // an answer of gRPC's that is trailers alone, say
+	case !end && length == 0:
+		r.Length = message.Unknown // trailers may come
+	}
 	return nil
 }
 
