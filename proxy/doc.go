@@ -23,33 +23,35 @@
 //	upload.go     its body: taken whole where it is small, else streamed
 //	forward.go    it is sent to a backend that the pool's Balancer picks, and to
 //	              the next one as long as none was reached; the answer is relayed
-//	tunnel.go     or the connection is switched, until either side ends it
+//	tunnel.go     or the connection is switched, until either side ends it;
+//	              websocket.go is what that takes between two versions of HTTP
 //	errors.go     the one place where an error becomes an HTTP answer, with the
 //	              site's page (errorpage.go)
 //	accesslog.go, metrics.go  and what became of it is written down
 //
-// exchange.go is the record that all of them fill. backend.go keeps connections
-// to backends, socket.go is one of these with patience, proxyheader.go what some
-// begin with.
+// exchange.go is the record that all of them fill. link.go says what a request
+// has of a backend, by either protocol. backend.go keeps connections by HTTP/1.1,
+// socket.go is one of these with patience, proxyheader.go what some begin with.
+// h2c.go shares connections by HTTP/2, stream.go is a request's part of one.
 //
 // # Who owns what
 //
 // Server.Run owns every goroutine: an acceptor for each listener, one goroutine for each
 // handshake (counted in Server.handshakes), one for each connection (in
 // Server.clients), with those of package http2 below it, and one each to rotate
-// tickets and to close idle connections. A request has one goroutine, its
-// connection's with HTTP/1.1 and one of the connection's workers with HTTP/2. That
-// one does all of its work, the wait for the backend too, but for a streamed
-// body (one more, which the request waits for) and for a tunnel (likewise).
+// tickets and to close idle connections. A connection to a backend by HTTP/2 has
+// one too, and so has its dial, which many requests may wait for. A request has one
+// goroutine, its connection's with HTTP/1.1 and one of the connection's workers with
+// HTTP/2. That one does all of its work, the wait for the backend too, but for a
+// streamed body (one more, which the request waits for) and for a tunnel (likewise).
 // Run returns when all of them have ended, or when the shutdown timeout and a
 // short grace have passed.
 //
 // Sites, routes and TLS configurations do not change after New. A
 // connection's site is set once, in its handshake, before anyone else sees the
 // connection. A record belongs to its request's goroutine; what others may
-// touch is atomic or has a lock of its own. A connection to a backend belongs to
-// one request at a time; Server.cutRequests and a client that leaves only
-// interrupt it.
+// touch is atomic or has a lock of its own. A link to a backend belongs to one
+// request; Server.cutRequests and a client that leaves only interrupt it.
 //
 // # How it fails
 //
@@ -61,7 +63,8 @@
 // anything of it gets here. A backend that cannot be reached costs a try at the
 // next one; when none is left the client gets 502, or 504 where time ran out. A
 // connection that was kept and is dead is replaced, for requests that may be
-// repeated. A backend that breaks its answer gets the client's connection
+// repeated, and so is a call that an HTTP/2 backend did not process, for any whose
+// body is still whole. A backend that breaks its answer gets the client's connection
 // (HTTP/1.1) or stream (HTTP/2) broken off, so that half an answer is never taken
 // for a whole one. What a client does wrong, or leaving early, never counts
 // against a backend.

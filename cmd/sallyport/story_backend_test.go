@@ -14,7 +14,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// testBackend is a real HTTP server behind Sallyport:
+// testBackend is a real server of HTTP/1.1, and of HTTP/2 for who begins with it, behind
+// Sallyport:
 //
 //	/hello        says its name and what it was told
 //	/sink         reads the body and says how many bytes there were
@@ -66,7 +67,11 @@ func newTestBackend(t testing.TB, name string) *testBackend {
 			}
 		}
 	})
-	s := httptest.NewServer(mux)
+	s := httptest.NewUnstartedServer(mux)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
 	t.Cleanup(s.Close)
 	b.address = s.Listener.Addr().String()
 	return b
@@ -75,6 +80,7 @@ func newTestBackend(t testing.TB, name string) *testBackend {
 func (b *testBackend) hello(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Backend", b.name)
 	fmt.Fprintf(w, "%s: %s %s host=%s\n", b.name, r.Method, r.URL.Path, r.Host)
+	fmt.Fprintf(w, "protocol=%s\n", r.Proto)
 	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-Ip", "X-Request-Id", "X-Front-End", "Te", "Connection"} {
 		fmt.Fprintf(w, "%s=%s\n", name, strings.Join(r.Header.Values(name), " | "))
 	}
