@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -448,4 +449,72 @@ func TestClient_NoTunnelWithoutTheSetting(t *testing.T) {
 	if err := newCall(t, c).WriteHead(r, false); !errors.Is(err, ErrNoTunnel) {
 		t.Error(err)
 	}
+}
+
+func TestClient_CallThatIsLookedAtGoesOn(t *testing.T) {
+	let := make(chan struct{})
+	s := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		<-let
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		<-let
+		io.WriteString(w, "done")
+	})
+	c := connect(t, s.Listener.Addr().String(), Config{Look: time.Millisecond})
+	k := newCall(t, c)
+	if err := k.WriteHead(head("GET", "/"), true); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := k.ReadHead(); err != ErrNothing {
+			t.Fatalf("head: %v", err)
+		}
+	}
+	let <- struct{}{}
+	_, err := k.ReadHead()
+	for err == ErrNothing {
+		_, err = k.ReadHead()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 10)
+	for range 2 {
+		if _, err := k.Body().Read(p); err != ErrNothing {
+			t.Fatalf("body: %v", err)
+		}
+	}
+	close(let)
+	n, err := k.Body().Read(p)
+	for err == ErrNothing {
+		n, err = k.Body().Read(p)
+	}
+	if string(p[:n]) != "done" || err != nil {
+		t.Errorf("%q, %v", p[:n], err)
+	}
+}
+
+func TestClient_SettledSaysWhoSpeaksHTTP2(t *testing.T) {
+	h2 := backend(t, func(http.ResponseWriter, *http.Request) {})
+	if err := connect(t, h2.Listener.Addr().String(), Config{}).Settled(); err != nil {
+		t.Error(err)
+	}
+	h1 := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(h1.Close)
+	if err := connect(t, h1.Listener.Addr().String(), Config{}).Settled(); err == nil {
+		t.Error("HTTP/1.1 was taken for HTTP/2")
+	}
+	silent, _ := net.Pipe()
+	c := NewClientConn(silent, Config{})
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		c.Run()
+	}()
+	c.Close()
+	if err := c.Settled(); err == nil {
+		t.Error("a closed connection was taken for one")
+	}
+	silent.Close()
+	<-ran
 }
