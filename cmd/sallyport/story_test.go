@@ -16,10 +16,11 @@ import (
 )
 
 // The test binary is also the sallyport of the stories, and so its own signer
-// process.
+// process; and the attackers.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"sallyport": func() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) },
+		"adversary": adversaryMain,
 	})
 }
 

@@ -1,0 +1,345 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/hsm/hsmtest"
+)
+
+// stronghold is what is attacked: a token and a backend, with a sallyport serve
+// of its own for each attack.
+type stronghold struct {
+	config string
+	roots  *x509.CertPool
+}
+
+const strongholdConfig = `hsm:
+  tokens:
+    - {name: edge, module: %q, token: edge, pin: %q, environment: %s}
+listeners:
+  - address: 127.0.0.1:0
+    limits: {connections: %d}
+sites:
+  - name: ec
+    hosts: [ec.sallyport.test]
+    certificates: [{key: "pkcs11:object=edge"}]
+    routes: [%s]
+pools:
+  - name: web
+    backends: [{address: "%s"}]
+admin:
+  address: 127.0.0.1:0
+`
+
+func newStronghold(t *testing.T, connections int) *stronghold {
+	token := hsmtest.NewSoftHSM(t)
+	token.GenerateKey("edge", "11", "EC:prime256v1")
+	token.WriteCertificate("edge", "11", token.Issue(token.Public("edge", "11"), nil))
+	var routes []string
+	for _, path := range []string{"/hello", "/sink", "/source", "/never", "/echo"} {
+		routes = append(routes, fmt.Sprintf("{path: %s, pool: web}", path))
+	}
+	s := &stronghold{config: filepath.Join(t.TempDir(), "sallyport.yaml")}
+	config := fmt.Sprintf(strongholdConfig, token.Module, "file:"+token.PINFile, flowMap(token.Environment), connections,
+		strings.Join(routes, ", "), newTestBackend(t, "backend-1").address)
+	if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s.roots, err = rootsOf(token.Dir); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// spent is what the server has spent, at a moment or at most.
+type spent struct {
+	cpu    time.Duration // of the serving process and its signers
+	memory int64         // RssAnon
+	inUse  int64         // of it, the heap's spans and the stacks
+	kernel int64         // what waits in its clients' sockets to be read
+	log    int64         // bytes of the access log
+}
+
+// siege watches a server under attack.
+type siege struct {
+	t      testing.TB
+	server *served
+	stop   chan struct{}
+	done   sync.WaitGroup
+
+	mu   sync.Mutex
+	peak spent
+}
+
+// watch begins to look at memory every few milliseconds.
+func watchSiege(t testing.TB, server *served) *siege {
+	s := &siege{t: t, server: server, stop: make(chan struct{})}
+	s.done.Go(func() {
+		for {
+			s.look()
+			select {
+			case <-s.stop:
+				return
+			case <-time.After(25 * time.Millisecond):
+			}
+		}
+	})
+	return s
+}
+
+func (s *siege) look() {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peak.memory = max(s.peak.memory, now.memory)
+	s.peak.inUse = max(s.peak.inUse, now.inUse)
+	s.peak.kernel = max(s.peak.kernel, now.kernel)
+}
+
+// most ends the watch, with what was the most.
+func (s *siege) most() spent {
+	close(s.stop)
+	s.done.Wait()
+	return s.peak
+}
+
+func (s *siege) now() spent {
+	pid := s.server.cmd.Process.Pid
+	var now spent
+	for _, p := range append(s.server.signers(), pid) {
+		now.cpu += cpuOf(p)
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			_, _ = fmt.Sscan(value, &now.memory)
+			now.memory <<= 10
+		}
+	}
+	metrics := s.metrics("go_memstats_heap_inuse_bytes", "go_memstats_stack_inuse_bytes")
+	now.inUse = int64(metrics[0] + metrics[1])
+	now.kernel = unsent(s.server.clients)
+	if info, err := os.Stat(filepath.Join(s.server.cmd.Dir, "access.log")); err == nil {
+		now.log = info.Size()
+	}
+	return now
+}
+
+func (s *siege) metrics(names ...string) []float64 {
+	values := make([]float64, len(names))
+	answer, err := http.Get("http://" + s.server.admin + "/metrics")
+	if err != nil {
+		return values // the server has been killed
+	}
+	defer answer.Body.Close()
+	for line := range strings.Lines(readAll(answer)) {
+		for i, name := range names {
+			if text, ok := strings.CutPrefix(line, name+" "); ok {
+				_, _ = fmt.Sscan(text, &values[i])
+			}
+		}
+	}
+	return values
+}
+
+// cpuOf is the CPU time of a process, by its clock (clock_getcpuclockid(3)).
+func cpuOf(pid int) time.Duration {
+	var at unix.Timespec
+	const ofProcess = 2
+	if err := unix.ClockGettime(int32(^pid<<3|ofProcess), &at); err != nil {
+		return 0 // it has ended
+	}
+	return time.Duration(at.Nano())
+}
+
+// unsent is how many bytes wait in the sockets of an address to be acknowledged.
+func unsent(address string) (total int64) {
+	_, port, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(port)
+	local := fmt.Sprintf(":%04X", n)
+	table, _ := os.ReadFile("/proc/net/tcp")
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 || !strings.HasSuffix(fields[1], local) {
+			continue
+		}
+		queue, _, _ := strings.Cut(fields[4], ":")
+		waiting, _ := strconv.ParseInt(queue, 16, 64)
+		if fields[3] != "0A" { // of a listening socket it is something else
+			total += waiting
+		}
+	}
+	return total
+}
+
+// neighbour is somebody else's traffic: requests on an open connection, and new
+// connections now and then.
+type neighbour struct {
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu     sync.Mutex
+	took   map[string][]time.Duration
+	failed []error
+}
+
+func newNeighbour(address string, roots *x509.CertPool) *neighbour {
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &neighbour{cancel: cancel}
+	n.turn()
+	for way, pause := range map[string]time.Duration{"open": 20 * time.Millisecond, "new": 100 * time.Millisecond} {
+		n.done.Go(func() {
+			c := &client{address: address, config: &tls.Config{RootCAs: roots, ServerName: "ec.sallyport.test"}}
+			defer c.close()
+			for ctx.Err() == nil {
+				began := time.Now()
+				err := c.get(ctx)
+				if ctx.Err() != nil {
+					return
+				}
+				n.count(way, time.Since(began), err)
+				if way == "new" || err != nil {
+					c.close()
+				}
+				time.Sleep(pause)
+			}
+		})
+	}
+	return n
+}
+
+func (n *neighbour) count(way string, took time.Duration, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil {
+		n.failed = append(n.failed, fmt.Errorf("%s: %w", way, err))
+		return
+	}
+	n.took[way] = append(n.took[way], took)
+}
+
+// turn begins to count anew.
+func (n *neighbour) turn() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.took, n.failed = make(map[string][]time.Duration), nil
+}
+
+// slow are the median and the slowest of its requests of a way.
+func (n *neighbour) slow(way string) (median, slowest time.Duration, count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	took := slices.Sorted(slices.Values(n.took[way]))
+	if len(took) == 0 {
+		return 0, 0, 0
+	}
+	return took[len(took)/2], took[len(took)-1], len(took)
+}
+
+func (n *neighbour) stop() { n.cancel(); n.done.Wait() }
+
+// outcome is what came of an attack.
+type outcome struct {
+	name   string
+	toll   toll
+	server spent // more than before, at most
+	others *neighbour
+	took   time.Duration
+}
+
+// endure has a server of its own attacked.
+func (s *stronghold) endure(t *testing.T, name string, n int) outcome {
+	dir := t.TempDir()
+	server, err := startServed(dir, s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.kill()
+	others := newNeighbour(server.clients, s.roots)
+	defer others.stop()
+	s.warmUp(t, server)
+	others.turn()
+	watch := watchSiege(t, server)
+
+	before := watch.now()
+	const calm = 500 * time.Millisecond
+	time.Sleep(calm)
+	after := watch.now()
+	usual := float64(after.cpu-before.cpu) / float64(calm) // what the neighbour and the watch take
+	others.turn()
+	began := time.Now()
+	cost, end := launch(t, name, server.clients, n)
+	took := time.Since(began)
+	watch.look()
+	time.Sleep(100 * time.Millisecond) // what is sent is not always worked off
+	at := watch.now()
+	peak := watch.most()
+	end()
+	spentCPU := float64(at.cpu-after.cpu) - usual*float64(time.Since(began))
+	return outcome{name, cost, spent{
+		cpu:    time.Duration(max(spentCPU, 0)),
+		memory: max(peak.memory-after.memory, 0), inUse: max(peak.inUse-after.inUse, 0),
+		kernel: peak.kernel, log: at.log - after.log,
+	}, others, took}
+}
+
+// warmUp makes as many requests as the heap takes to reach its usual size.
+func (s *stronghold) warmUp(t *testing.T, server *served) {
+	l := startLoad(server.clients, s.roots, 2, 0)
+	defer l.stop()
+	for _, way := range ways {
+		tally := (*l.now.Load())[way]
+		for deadline := time.Now().Add(patience); tally.good.Load() < 30; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("no %s requests: %v", way, tally.why())
+			}
+		}
+	}
+}
+
+// launch starts the attacker's process and returns when its attack is at its height. end
+// ends it.
+func launch(t *testing.T, name, address string, n int) (toll, func()) {
+	cmd := exec.Command("adversary", name, address, strconv.Itoa(n))
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cost toll
+	if err := json.NewDecoder(out).Decode(&cost); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	return cost, func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
