@@ -15,7 +15,6 @@ import (
 type exchange struct {
 	record
 	upload upload
-	short  [1 << 10]byte // a body that fits is copied by way of it
 
 	gone   atomic.Bool // the client gave it up
 	onGone func()      // notes that; made once

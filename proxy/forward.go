@@ -206,14 +206,10 @@ func (x *exchange) relay(c message.Call, head *message.Response) error {
 			return x.writeFailed(err)
 		}
 	}
-	buffer := x.short[:]
-	if head.Length < 0 || head.Length > int64(len(buffer)) {
-		long := copyBuffers.Get().(*[copySize]byte)
-		defer copyBuffers.Put(long)
-		buffer = long[:]
-	}
+	var buffer freight
+	defer buffer.free()
 	for {
-		n, err := body.Read(buffer)
+		n, err := body.Read(buffer.room())
 		switch {
 		case err == io.EOF:
 			x.upload.over.Store(true)
@@ -225,10 +221,11 @@ func (x *exchange) relay(c message.Call, head *message.Response) error {
 			x.breakOffLike(err)
 			return fmt.Errorf("%w: %w", errWithin, err)
 		}
-		if err := x.client.WriteBody(buffer[:n], !ready(body)); err != nil {
+		if err := x.client.WriteBody(buffer.room()[:n], !ready(body)); err != nil {
 			return x.writeFailed(err)
 		}
 		x.bytesOut += int64(n)
+		buffer.carried(n)
 	}
 }
 

@@ -71,21 +71,22 @@ func (t *tunnel) run(limit time.Duration) {
 
 // carry passes one direction on. Its end is passed on too; a failure ends both.
 func (t *tunnel) carry(from message.Body, to message.Sender, count *atomic.Int64) {
-	buffer := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buffer)
+	var buffer freight
+	defer buffer.free()
 	for {
-		n, err := from.Read(buffer[:])
+		n, err := from.Read(buffer.room())
 		switch {
 		case err == io.EOF:
 			if to.End(nil) != nil {
 				t.end()
 			}
 			return
-		case err != nil || to.WriteBody(buffer[:n], true) != nil:
+		case err != nil || to.WriteBody(buffer.room()[:n], true) != nil:
 			t.end()
 			return
 		}
 		count.Add(int64(n))
+		buffer.carried(n)
 		t.idle.begin()
 	}
 }

@@ -18,8 +18,8 @@ import (
 // its own, since a backend may answer before it has come whole.
 type upload struct {
 	kind  uploadKind
-	small *[smallBody]byte // holds a whole one
-	body  []byte           // it
+	small freight // holds a whole one
+	body  []byte  // it
 
 	running bool          // the goroutine was started
 	done    chan struct{} // gets one when it has ended
@@ -48,10 +48,8 @@ const (
 )
 
 func (u *upload) reset() {
-	if u.small != nil {
-		smallBodies.Put(u.small)
-	}
-	u.kind, u.small, u.body, u.running = uploadNone, nil, nil, false
+	u.small.free()
+	u.kind, u.small, u.body, u.running = uploadNone, freight{}, nil, false
 	u.fault.Store(nil)
 	u.bytes.Store(0)
 	u.over.Store(false)
@@ -70,12 +68,14 @@ func (x *exchange) takeBody() error {
 		return nil
 	}
 	u.kind = uploadWhole
-	u.small = smallBodies.Get().(*[smallBody]byte)
 	body := x.client.Body()
 	for {
-		n, err := body.Read(u.small[len(u.body):])
+		if len(u.body) == len(u.small.room()) {
+			u.small.grow()
+		}
+		n, err := body.Read(u.small.room()[len(u.body):])
 		u.bytes.Add(int64(n))
-		u.body = u.small[:len(u.body)+n]
+		u.body = u.small.room()[:len(u.body)+n]
 		if err == io.EOF {
 			return nil
 		}
@@ -170,12 +170,12 @@ func (x *exchange) send(c message.Call) {
 	if !u.told() {
 		return
 	}
-	buffer := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buffer)
+	var buffer freight
+	defer buffer.free()
 	body := x.client.Body()
 	refused := 0 // bytes that the backend no longer takes
 	for {
-		n, err := body.Read(buffer[:])
+		n, err := body.Read(buffer.room())
 		u.bytes.Add(int64(n))
 		switch {
 		case err == io.EOF:
@@ -191,11 +191,12 @@ func (x *exchange) send(c message.Call) {
 		case x.route.tooLarge(u.bytes.Load()):
 			x.uploadFails(errBodyLarge)
 			return
-		case refused > 0 || c.WriteBody(buffer[:n], !ready(body)) != nil:
+		case refused > 0 || c.WriteBody(buffer.room()[:n], !ready(body)) != nil:
 			if refused += n; refused > drainBytes {
 				return
 			}
 		}
+		buffer.carried(n)
 	}
 }
 

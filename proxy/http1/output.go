@@ -97,6 +97,10 @@ func (o *output) body(p []byte, flush bool) error {
 		o.chunk(p)
 	case o.kind == none, o.kind == counted && int64(len(p)) > o.left:
 		o.fail(ErrLength)
+	case flush && o.n == 0:
+		// It need not be kept for anything, nor a buffer held while it leaves.
+		o.left -= int64(len(p))
+		o.send(p)
 	default:
 		o.left -= int64(len(p))
 		o.data(p)
