@@ -59,6 +59,7 @@ func (l *listener) accept(ctx context.Context) error {
 			continue
 		}
 		pause = 0
+		boundUnsent(raw)
 		gauge := l.server.metrics.connections.WithLabelValues(l.Name)
 		gauge.Inc()
 		c := &conn{Conn: newTCPConn(raw), listener: l, closed: func() { gauge.Dec(); <-l.slots }}
