@@ -9,7 +9,8 @@ import (
 )
 
 // logAccess writes the request's line. The query stays out of it: it is where
-// secrets travel.
+// secrets travel. What the client chose is cut to a length: with HTTP/2 a path of
+// some kilobytes that was sent once costs a byte each time after.
 func (x *exchange) logAccess() {
 	log := x.server.accessLog
 	if log == nil {
@@ -24,9 +25,9 @@ func (x *exchange) logAccess() {
 		slog.String("backend", x.backend),
 		slog.String("request_id", string(x.requestID)),
 		slog.String("client", x.clientAddr().String()),
-		slog.String("method", string(x.in.Method)),
-		slog.String("host", string(x.in.Authority)),
-		slog.String("path", string(x.path)),
+		slog.String("method", logged(x.in.Method, maxLoggedMethod)),
+		slog.String("host", logged(x.in.Authority, maxLoggedHost)),
+		slog.String("path", logged(x.path, maxLoggedPath)),
 		slog.String("protocol", protocolName(x.in)),
 		slog.Int("status", x.finalStatus()),
 		slog.Int64("bytes_in", in),
@@ -39,6 +40,21 @@ func (x *exchange) logAccess() {
 		slog.Bool("resumed", x.conn.resumed),
 	}
 	log.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
+}
+
+// Longer ones are cut in the log, where three dots follow then.
+const (
+	maxLoggedMethod = 32
+	maxLoggedHost   = 64
+	maxLoggedPath   = 256
+)
+
+// logged is a text of the client's as the log has it.
+func logged(text []byte, most int) string {
+	if len(text) <= most {
+		return string(text)
+	}
+	return string(text[:most]) + "..."
 }
 
 // protocolName is the protocol as logs have it.
