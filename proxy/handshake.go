@@ -48,10 +48,13 @@ func (l *listener) handshake(c *conn) {
 // site may have another certificate, on another token, that does sign. crypto/tls
 // sends nothing before the signature is made, but for a HelloRetryRequest.
 func (l *listener) shake(ctx context.Context, c *conn) (*tls.Conn, error) {
-	first := newRehearsal(c.Conn)
-	c.Conn = first
 	t := tls.Server(c, l.tls)
-	err := t.HandshakeContext(ctx)
+	first, err := newRehearsal(ctx, c.Conn)
+	if err != nil {
+		return t, err
+	}
+	c.Conn = first
+	err = t.HandshakeContext(ctx)
 	c.Conn = first.Conn
 	if err != nil && first.failed && ctx.Err() == nil {
 		l.server.metrics.handshakesAgain.Inc()

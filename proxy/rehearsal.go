@@ -1,6 +1,9 @@
 package proxy
 
-import "net"
+import (
+	"context"
+	"net"
+)
 
 // rehearsal is a socket during the first try of a handshake: it keeps what the
 // client sends, so that the handshake can be made again from the start as long
@@ -9,6 +12,7 @@ import "net"
 type rehearsal struct {
 	net.Conn
 	heard  []byte // what the client has sent
+	read   int    // of what was heard before the handshake began
 	over   bool   // something was sent, or more was heard than is kept
 	failed bool   // a signature failed before that
 }
@@ -20,12 +24,27 @@ const (
 	maxHeard = 32 << 10
 )
 
-func newRehearsal(c net.Conn) *rehearsal {
-	return &rehearsal{Conn: c, heard: make([]byte, 0, firstHeard)}
+// newRehearsal waits for the client's first byte: until then a connection takes
+// little memory and its goroutine little of a stack.
+func newRehearsal(ctx context.Context, c net.Conn) (*rehearsal, error) {
+	interrupted := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(past) }) // or it is closed
+	var first [1]byte
+	n, err := c.Read(first[:])
+	if !interrupted() {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &rehearsal{Conn: c, heard: append(make([]byte, 0, firstHeard), first[:n]...)}, nil
 }
 
 // Read reads from the socket and keeps a copy.
 func (r *rehearsal) Read(b []byte) (int, error) {
+	if r.read == 0 && len(b) > 0 {
+		r.read = copy(b, r.heard)
+		return r.read, nil
+	}
 	n, err := r.Conn.Read(b)
 	if !r.over {
 		if r.over = len(r.heard)+n > maxHeard; !r.over {
