@@ -45,15 +45,17 @@ func recycle(b []byte) {
 	}
 }
 
-// A body's bytes wait in chunks of three sizes, so that a few bytes do not hold
+// A body's bytes wait in chunks of four sizes, so that a few bytes do not hold
 // many.
 const (
+	chunkTiny   = 128
 	chunkSmall  = 1 << 10
 	chunkMedium = 4 << 10
 	chunkLarge  = 16 << 10
 )
 
 var (
+	chunkTinyPool   = sync.Pool{New: func() any { return new([chunkTiny]byte) }}
 	chunkSmallPool  = sync.Pool{New: func() any { return new([chunkSmall]byte) }}
 	chunkMediumPool = sync.Pool{New: func() any { return new([chunkMedium]byte) }}
 	chunkLargePool  = sync.Pool{New: func() any { return new([chunkLarge]byte) }}
@@ -61,6 +63,8 @@ var (
 
 func getChunk(n int) []byte {
 	switch {
+	case n <= chunkTiny:
+		return chunkTinyPool.Get().(*[chunkTiny]byte)[:0]
 	case n <= chunkSmall:
 		return chunkSmallPool.Get().(*[chunkSmall]byte)[:0]
 	case n <= chunkMedium:
@@ -72,6 +76,8 @@ func getChunk(n int) []byte {
 
 func putChunk(b []byte) {
 	switch cap(b) {
+	case chunkTiny:
+		chunkTinyPool.Put((*[chunkTiny]byte)(b[:chunkTiny]))
 	case chunkSmall:
 		chunkSmallPool.Put((*[chunkSmall]byte)(b[:chunkSmall]))
 	case chunkMedium:

@@ -39,7 +39,10 @@ func (c *ServerConn) Shutdown() {
 
 // pong implements role.
 func (c *ServerConn) pong(data [8]byte) {
-	if c.drain.begun && data == drainPing {
+	switch {
+	case data == farePing:
+		c.paid()
+	case c.drain.begun && data == drainPing:
 		c.finalGoAway()
 	}
 }

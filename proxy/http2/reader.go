@@ -14,7 +14,8 @@ type reader struct {
 	small [512]byte
 	large *[inSize]byte
 	r, w  int
-	more  bool // the last read filled the buffer: there is more behind it
+	more  bool  // the last read filled the buffer: there is more behind it
+	total int64 // bytes that have come
 }
 
 // inSize holds the largest frame.
@@ -81,6 +82,7 @@ func (r *reader) fill(n int) error {
 	b := r.buf()[r.w:]
 	got, err := r.src.Read(b)
 	r.w += got
+	r.total += int64(got)
 	r.more = got == len(b)
 	if got > 0 {
 		return nil

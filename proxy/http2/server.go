@@ -14,6 +14,7 @@ type ServerConn struct {
 	conn
 	handler func(message.Exchange)
 	workers workers // guarded by mu
+	fare    fare    // guarded by mu
 	drain   drain   // guarded by mu
 	refused error   // the last head was; the reader's
 }

@@ -5,9 +5,10 @@ import "time"
 // workers run handlers. A worker that has nothing to do waits a moment for the
 // next stream, so that in the steady state no goroutine is started; then it
 // leaves, so that an idle connection has none. There are at most as many as the
-// client may have streams open. A stream that finds none, because handlers have
-// not returned from streams that were reset, waits in queue, which is
-// bounded by the same number. All of it is guarded by the connection's mu.
+// client may have streams open, and at first as many as it has paid for (fare.go).
+// A stream that finds none, for that or because handlers have not returned from
+// streams that were reset, waits in queue, which is bounded by the same number.
+// All of it is guarded by the connection's mu.
 type workers struct {
 	queue []*stream
 	idle  []*worker // the last one waits shortest, and is taken first
@@ -22,7 +23,7 @@ type worker struct {
 // idleWorker is how long a worker waits for a stream.
 const idleWorker = int64(2 * time.Second)
 
-// give hands s to a worker. mu is held.
+// give hands s to a worker. It is for the reader. mu is held.
 func (c *ServerConn) give(s *stream) {
 	w := &c.workers
 	if n := len(w.idle); n > 0 {
@@ -31,12 +32,25 @@ func (c *ServerConn) give(s *stream) {
 		last.wake <- s
 		return
 	}
-	if w.n < c.cfg.MaxStreams {
-		w.n++
-		c.wg.Go(func() { c.work(s) })
+	if w.n < c.affordable() {
+		c.start(s)
 		return
 	}
 	w.queue = append(w.queue, s)
+	c.ask()
+}
+
+// start starts a worker with s. mu is held.
+func (c *ServerConn) start(s *stream) {
+	c.workers.n++
+	c.wg.Go(func() { c.work(s) })
+}
+
+// next takes the stream that has waited longest. mu is held.
+func (w *workers) next() *stream {
+	s := w.queue[0]
+	w.queue = append(w.queue[:0], w.queue[1:]...)
+	return s
 }
 
 // work runs handlers until there was nothing to do for a while.
@@ -82,9 +96,7 @@ func (c *ServerConn) done(me *worker) *stream {
 	defer c.mu.Unlock()
 	w := &c.workers
 	if len(w.queue) > 0 {
-		s := w.queue[0]
-		w.queue = append(w.queue[:0], w.queue[1:]...)
-		return s
+		return w.next()
 	}
 	if c.closing {
 		w.n--
