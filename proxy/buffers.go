@@ -10,16 +10,12 @@ import "sync"
 type freight struct {
 	b     *[]byte
 	class int
-	full  int // reads that filled it, since it has this size
 }
 
-// Some reads that fill most of the memory of one class have the next ones done
-// into that of the class above; one that fills less than a quarter goes back by one.
-// Before the largest is used so much has left that not all of it can lie
-// in a socket's buffer (maxUnsent).
+// A read that fills most of the memory of one class has the next one done into
+// that of the class above; one that fills less than a quarter goes back by one.
 var (
 	freightSizes = [...]int{2 << 10, 8 << 10, 32 << 10}
-	freightGrows = [...]int{1, 16}
 	freightPools [len(freightSizes)]sync.Pool
 )
 
@@ -31,21 +27,22 @@ func (f *freight) room() []byte {
 	return *f.b
 }
 
+// large says whether it is worth to hold none while nothing can be done with it.
+func (f *freight) large() bool { return f.class > 0 }
+
 // carried notes that n bytes have come and gone.
 func (f *freight) carried(n int) {
-	switch size := freightSizes[f.class]; {
+	class := f.class
+	switch size := freightSizes[class]; {
 	case n > size*3/4: // not all: a chunked body's framing was read, too
-		if f.full++; f.class < len(freightGrows) && f.full >= freightGrows[f.class] {
-			f.resize(f.class + 1)
-		}
-	case n < size/4 && f.class > 0:
-		f.resize(f.class - 1)
+		class = min(class+1, len(freightSizes)-1)
+	case n < size/4:
+		class = max(class-1, 0)
 	}
-}
-
-func (f *freight) resize(class int) {
-	f.free()
-	f.class, f.full = class, 0
+	if class != f.class {
+		f.free()
+		f.class = class
+	}
 }
 
 // grow makes room behind what is there.

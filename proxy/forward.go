@@ -209,6 +209,9 @@ func (x *exchange) relay(c message.Call, head *message.Response) error {
 	var buffer freight
 	defer buffer.free()
 	for {
+		if err := x.awaitRoom(&buffer); err != nil {
+			return x.writeFailed(err)
+		}
 		n, err := body.Read(buffer.room())
 		switch {
 		case err == io.EOF:
@@ -227,6 +230,17 @@ func (x *exchange) relay(c message.Call, head *message.Response) error {
 		x.bytesOut += int64(n)
 		buffer.carried(n)
 	}
+}
+
+// awaitRoom waits until the client takes more of a long body, where the protocol can
+// tell, and holds no memory for it meanwhile.
+func (x *exchange) awaitRoom(f *freight) error {
+	r, ok := x.client.(interface{ AwaitRoom() error })
+	if !ok || !f.large() {
+		return nil
+	}
+	f.free()
+	return r.AwaitRoom()
 }
 
 // errWithin marks what went wrong within an answer.

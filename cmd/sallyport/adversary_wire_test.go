@@ -24,7 +24,6 @@ type adversary struct {
 
 	sent, got atomic.Int64 // bytes on its sockets
 	opened    atomic.Int64 // connections
-	closed    atomic.Int64 // of these by the server
 
 	mu   sync.Mutex
 	open []net.Conn
@@ -32,9 +31,9 @@ type adversary struct {
 
 // toll is what an attack has cost its attacker.
 type toll struct {
-	Sent, Got      int64
-	Opened, Closed int64
-	CPU            time.Duration
+	Sent, Got int64
+	Opened    int64
+	CPU       time.Duration
 }
 
 // openingBytes is what opening a TCP connection has a client send: a SYN and an ACK,
@@ -50,14 +49,14 @@ func attack(args []string) error {
 		return err
 	}
 	a := &adversary{address: args[1], n: n}
-	run := attacks[args[0]].run
+	run := assaultNamed(args[0]).run
 	before := ownCPU()
 	if err := run(a); err != nil {
 		return err
 	}
 	t := toll{
 		Sent: a.sent.Load() + openingBytes*a.opened.Load(), Got: a.got.Load(),
-		Opened: a.opened.Load(), Closed: a.closed.Load(), CPU: ownCPU() - before,
+		Opened: a.opened.Load(), CPU: ownCPU() - before,
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(t); err != nil {
 		return err
@@ -173,7 +172,6 @@ func (t *tlsConn) drain() {
 		if _, err := t.wire.Read(buf); err != nil {
 			if !errors.Is(err, net.ErrClosed) {
 				t.over.Store(true)
-				t.wire.a.closed.Add(1)
 			}
 			return
 		}
@@ -196,6 +194,18 @@ func (t *tlsConn) answered(bytes int64) bool {
 			return false
 		}
 		time.Sleep(200 * time.Microsecond)
+	}
+	return !t.over.Load()
+}
+
+// settled is answered, and waits for the rest, of which it is not known how much
+// it is.
+func (t *tlsConn) settled(bytes int64) bool {
+	if !t.answered(bytes) {
+		return false
+	}
+	for last := int64(-1); last != t.wire.got.Load(); time.Sleep(3 * time.Millisecond) {
+		last = t.wire.got.Load()
 	}
 	return !t.over.Load()
 }

@@ -20,6 +20,7 @@ type ServerConn struct {
 	conn     net.Conn
 	in       input
 	out      output
+	room     writable
 	exchange Exchange
 	served   bool          // a request has come before
 	closing  bool          // nothing more is read

@@ -18,8 +18,8 @@ type fare struct {
 }
 
 const (
-	freeStreams = 3
-	streamBytes = 320
+	freeStreams = 2
+	streamBytes = 512
 
 	pongBytes = headLen + 8
 	maxAsked  = 512 // PINGs at a time; clients take more for a flood
