@@ -10,10 +10,11 @@ import "sync"
 type freight struct {
 	b     *[]byte
 	class int
+	small int // reads in a row that filled little of it
 }
 
 // A read that fills most of the memory of one class has the next one done into
-// that of the class above; one that fills less than a quarter goes back by one.
+// that of the class above; two in a row that fill less than a quarter go back by one.
 var (
 	freightSizes = [...]int{2 << 10, 8 << 10, 32 << 10}
 	freightPools [len(freightSizes)]sync.Pool
@@ -27,22 +28,32 @@ func (f *freight) room() []byte {
 	return *f.b
 }
 
-// large says whether it is worth to hold none while nothing can be done with it.
-func (f *freight) large() bool { return f.class > 0 }
+// fit has it be no larger than n, as far as it can.
+func (f *freight) fit(n int) {
+	for f.class > 0 && freightSizes[f.class] > n {
+		f.resize(f.class - 1)
+	}
+}
 
 // carried notes that n bytes have come and gone.
 func (f *freight) carried(n int) {
-	class := f.class
-	switch size := freightSizes[class]; {
-	case n > size*3/4: // not all: a chunked body's framing was read, too
-		class = min(class+1, len(freightSizes)-1)
-	case n < size/4:
-		class = max(class-1, 0)
+	size := freightSizes[f.class]
+	if n < size/4 {
+		f.small++
+	} else {
+		f.small = 0
 	}
-	if class != f.class {
-		f.free()
-		f.class = class
+	switch {
+	case n > size*3/4 && f.class < len(freightSizes)-1: // not all: a chunked body's framing was read, too
+		f.resize(f.class + 1)
+	case f.small > 1 && f.class > 0:
+		f.resize(f.class - 1)
 	}
+}
+
+func (f *freight) resize(class int) {
+	f.free()
+	f.class, f.small = class, 0
 }
 
 // grow makes room behind what is there.

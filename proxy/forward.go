@@ -206,7 +206,7 @@ func (x *exchange) relay(c message.Call, head *message.Response) error {
 			return x.writeFailed(err)
 		}
 	}
-	var buffer freight
+	buffer := freightOf(head.Length, ready(body))
 	defer buffer.free()
 	for {
 		if err := x.awaitRoom(&buffer); err != nil {
@@ -232,15 +232,29 @@ func (x *exchange) relay(c message.Call, head *message.Response) error {
 	}
 }
 
+// freightOf is what an answer begins with. It may be slow to come, even where
+// some has come.
+func freightOf(length int64, come bool) freight {
+	switch {
+	case length >= 0 && length <= int64(freightSizes[0]):
+		return freight{class: 0}
+	case come:
+		return freight{class: 2}
+	}
+	return freight{class: 1}
+}
+
 // awaitRoom waits until the client takes more of a long body, where the protocol can
 // tell, and holds no memory for it meanwhile.
 func (x *exchange) awaitRoom(f *freight) error {
-	r, ok := x.client.(interface{ AwaitRoom() error })
-	if !ok || !f.large() {
+	r, ok := x.client.(interface{ AwaitRoom() (int, error) })
+	if !ok || f.class == 0 {
 		return nil
 	}
 	f.free()
-	return r.AwaitRoom()
+	n, err := r.AwaitRoom()
+	f.fit(n)
+	return err
 }
 
 // errWithin marks what went wrong within an answer.

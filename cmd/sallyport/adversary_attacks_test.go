@@ -34,10 +34,13 @@ var sieges = map[string]assault{
 	"h1-expect":              {"100 (Continue) asked for, and nothing sent", 200, 2000, idle("http/1.1", script(h1post("Content-Length: 1000000\r\nExpect: 100-continue")))},
 	"h1-slow-readers":        {"large answers that are not read", 200, 2000, idle("http/1.1", script(h1get("/source?n=2000000")))},
 	"h1-held":                {"requests whose backend keeps silent", 200, 2000, idle("http/1.1", script(h1get("/never")))},
+	"h1-stalled":             {"answers that begin and do not go on", 200, 2000, idle("http/1.1", script(h1get("/stall")))},
 	"websocket-idle":         {"WebSocket tunnels that idle", 200, 2000, idle("http/1.1", script(webSocketUpgrade))},
 
 	"h2-held":              {"100 streams each, whose backend keeps silent", 20, 150, idle("h2", h2script(requests("GET", "/never", 100, true)))},
 	"h2-slow-readers":      {"100 large answers each, into windows of nothing", 20, 150, idle("h2", h2window(0, requests("GET", "/source?n=2000000", 100, true)))},
+	"h2-unread":            {"100 large answers each, into open windows, that are not read", 20, 150, idle("h2", h2script(requests("GET", "/source?n=2000000", 100, true)))},
+	"h2-stalled":           {"100 answers each that begin and do not go on", 20, 150, idle("h2", h2script(requests("GET", "/stall", 100, true)))},
 	"h2-slow-small-bodies": {"100 bodies of 16000 bytes each, of which none comes", 20, 150, idle("h2", h2script(requests("POST", "/sink", 100, false, "content-length", "16000")))},
 	"h2-slow-bodies":       {"100 bodies each, of which one byte comes", 20, 150, idle("h2", h2script(slowStreams))},
 }

@@ -53,7 +53,7 @@ func newStronghold(t *testing.T, connections int) *stronghold {
 	token.GenerateKey("edge", "11", "EC:prime256v1")
 	token.WriteCertificate("edge", "11", token.Issue(token.Public("edge", "11"), nil))
 	var routes []string
-	for _, path := range []string{"/hello", "/sink", "/source", "/never", "/echo"} {
+	for _, path := range []string{"/hello", "/sink", "/source", "/never", "/stall", "/echo"} {
 		routes = append(routes, fmt.Sprintf("{path: %s, pool: web}", path))
 	}
 	s := &stronghold{config: filepath.Join(t.TempDir(), "sallyport.yaml")}

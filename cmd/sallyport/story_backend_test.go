@@ -22,6 +22,7 @@ import (
 //	/source?n=N   answers with N bytes
 //	/slow         holds its answer back until /release is asked for, or a minute
 //	/never        answers when the client has gone
+//	/stall        begins an answer, and ends it when the client has gone
 //	/echo         a WebSocket that echoes
 type testBackend struct {
 	address string
@@ -54,6 +55,11 @@ func newTestBackend(t testing.TB, name string) *testBackend {
 	})
 	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) { close(b.release) })
 	mux.HandleFunc("/never", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	mux.HandleFunc("/stall", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "wait")
+		_ = http.NewResponseController(w).Flush() // a client that leaves is not this test's matter
+		<-r.Context().Done()
+	})
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {

@@ -32,10 +32,10 @@ func (w *writable) await(s any) error {
 	return w.raw.Write(w.look)
 }
 
-// AwaitRoom waits until the client takes more of a body: whoever sends a long
-// one need not hold the next part while the client does not read. An error is as
-// WriteBody's.
-func (x *Exchange) AwaitRoom() error {
+// AwaitRoom waits until the client takes more of a body, and says how much can
+// be sent without a wait, as far as it is known: whoever sends a long body need not
+// hold the next part while the client does not read. An error is as WriteBody's.
+func (x *Exchange) AwaitRoom() (int, error) {
 	o := &x.conn.out
 	if o.err == nil {
 		o.err = o.by.within(o.limit, o.conn.SetWriteDeadline)
@@ -43,5 +43,5 @@ func (x *Exchange) AwaitRoom() error {
 	if o.err == nil {
 		o.err = x.conn.room.await(socket(o.conn))
 	}
-	return o.err
+	return maxWrite, o.err
 }

@@ -141,6 +141,30 @@ func (e *exchange) WriteHead(r *message.Response, end bool) error {
 	return nil
 }
 
+// AwaitRoom waits until the client's window for the stream is open, and says how far
+// it is: whoever sends a long body need not hold the next part meanwhile. An
+// error is as WriteBody's.
+func (e *exchange) AwaitRoom() (int, error) {
+	s, err := e.enter()
+	defer e.leave(s)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { s.sendSince = 0 }()
+	for s.sendWindow <= 0 && s.err == nil && e.c.out.err == nil && !s.localEnded {
+		e.c.flush() // the peer opens no window for what it has not got
+		if s.waits() {
+			s.sendWait()
+		}
+	}
+	if s.err == nil {
+		err = e.c.out.err
+	} else {
+		err = s.err
+	}
+	return int(s.sendWindow), err
+}
+
 // WriteBody implements message.Sender.
 func (e *exchange) WriteBody(p []byte, flush bool) error {
 	s, err := e.enter()
