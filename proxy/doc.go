@@ -4,7 +4,8 @@
 //
 // Each step is a file; reading them in this order is reading the package.
 //
-//	accept.go     a connection is accepted, at most MaxConnections a listener
+//	accept.go     a connection is accepted, at most MaxConnections a listener;
+//	              unsent.go bounds what waits in its socket
 //	handshake.go  its own goroutine does the TLS handshake within a timeout;
 //	              tlspolicy.go, site.go and ticket.go say with which
 //	              tls.Config: one a site and policy, chosen by SNI. Before it a
@@ -32,7 +33,8 @@
 // exchange.go is the record that all of them fill. link.go says what a request
 // has of a backend, by either protocol. backend.go keeps connections by HTTP/1.1,
 // socket.go is one of these with patience, proxyheader.go what some begin with.
-// h2c.go shares connections by HTTP/2, stream.go is a request's part of one.
+// h2c.go shares connections by HTTP/2, stream.go is a request's part of one. buffers.go is
+// memory for bytes on their way.
 //
 // # Who owns what
 //
@@ -68,6 +70,10 @@
 // (HTTP/1.1) or stream (HTTP/2) broken off, so that half an answer is never taken
 // for a whole one. What a client does wrong, or leaving early, never counts
 // against a backend.
+//
+// No client has more held for it than a hundred times what it has sent, nor more work
+// done than a hundred times its own. So memory is taken when there is something to put into
+// it, and of an answer no more than its client takes.
 //
 // No wait is unbounded. A body's sender and an answer's reader may take any
 // time as long as they make progress (in the codecs); a backend may be silent for

@@ -6,6 +6,10 @@
 #                             demonstration, and a glance at the comparison with peers
 #   FUZZ=10m SOAK=10m scripts/test.sh  the same, with each fuzzer and each soak for ten minutes
 #
+# What attackers spend and have the server spend, as a table; it takes some minutes:
+#
+#   ADVERSARY_REPORT=adversaries.md go test -run TestAdversaries ./cmd/sallyport
+#
 # It installs what it needs from Debian's packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."

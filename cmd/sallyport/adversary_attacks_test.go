@@ -39,6 +39,7 @@ var sieges = map[string]assault{
 
 	"h2-held":              {"100 streams each, whose backend keeps silent", 20, 150, idle("h2", h2script(requests("GET", "/never", 100, true)))},
 	"h2-slow-readers":      {"100 large answers each, into windows of nothing", 20, 150, idle("h2", h2window(0, requests("GET", "/source?n=2000000", 100, true)))},
+	"h2-unread-one":        {"a large answer each, into an open window, that is not read", 200, 1000, idle("h2", h2script(requests("GET", "/source?n=2000000", 1, true)))},
 	"h2-unread":            {"100 large answers each, into open windows, that are not read", 20, 150, idle("h2", h2script(requests("GET", "/source?n=2000000", 100, true)))},
 	"h2-stalled":           {"100 answers each that begin and do not go on", 20, 150, idle("h2", h2script(requests("GET", "/stall", 100, true)))},
 	"h2-slow-small-bodies": {"100 bodies of 16000 bytes each, of which none comes", 20, 150, idle("h2", h2script(requests("POST", "/sink", 100, false, "content-length", "16000")))},

@@ -4,17 +4,19 @@ import "sync"
 
 var inPool = sync.Pool{New: func() any { return new([inSize]byte) }}
 
-// Output gathers in a small buffer, and moves to a large one when it has
-// outgrown that. The large one takes all that maxPending allows, a frame, and a
+// Output gathers in a small buffer, and moves to larger ones when it has
+// outgrown that. The largest takes all that maxPending allows, a frame, and a
 // full field section of some size.
 const (
-	outSmall = 8 << 10
-	outLarge = maxPending + 2*maxPayload
+	outSmall  = 8 << 10
+	outMedium = 12 << 10
+	outLarge  = maxPending + 2*maxPayload
 )
 
 var (
-	outSmallPool = sync.Pool{New: func() any { return new([outSmall]byte) }}
-	outLargePool = sync.Pool{New: func() any { return new([outLarge]byte) }}
+	outSmallPool  = sync.Pool{New: func() any { return new([outSmall]byte) }}
+	outMediumPool = sync.Pool{New: func() any { return new([outMedium]byte) }}
+	outLargePool  = sync.Pool{New: func() any { return new([outLarge]byte) }}
 )
 
 // reserve makes room for n more bytes.
@@ -24,6 +26,10 @@ func reserve(b []byte, n int) []byte {
 		return b
 	case need <= outSmall:
 		return append(outSmallPool.Get().(*[outSmall]byte)[:0], b...)
+	case need <= outMedium:
+		grown := append(outMediumPool.Get().(*[outMedium]byte)[:0], b...)
+		recycle(b)
+		return grown
 	case need <= outLarge:
 		grown := append(outLargePool.Get().(*[outLarge]byte)[:0], b...)
 		recycle(b)
@@ -40,6 +46,8 @@ func recycle(b []byte) {
 	switch cap(b) {
 	case outSmall:
 		outSmallPool.Put((*[outSmall]byte)(b[:outSmall]))
+	case outMedium:
+		outMediumPool.Put((*[outMedium]byte)(b[:outMedium]))
 	case outLarge:
 		outLargePool.Put((*[outLarge]byte)(b[:outLarge]))
 	}

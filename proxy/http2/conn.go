@@ -48,6 +48,8 @@ type conn struct {
 	pingSince     int64 // waiting for the answer to a PING
 	lastHeard     int64 // by a client, which asks when it was long ago
 
+	heardBytes int64 // that have come with whole frames
+
 	lastID  uint32 // the highest stream that was begun
 	goneTo  uint32 // GOAWAY from the peer: streams above are not processed
 	goneBy  *GoAwayError

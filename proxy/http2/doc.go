@@ -50,10 +50,12 @@
 //
 // What a peer has sent and nobody has read waits in its stream, up to 256 KiB
 // and 1 MiB for all streams of a connection; windows open as it is read, not as
-// it comes. What a peer does not read waits up to 64 KiB a connection; then
-// senders wait, in the order in which they came. A field section is bounded in
+// it comes. What a peer does not read waits up to 64 KiB a connection, and less for a
+// client that has not sent or read much yet; then senders wait, in the order in
+// which they came. A field section is bounded in
 // bytes and in lines. Streams are bounded in number, and so are handlers that
-// have not returned from streams that are gone. Frames and streams that cost work
+// have not returned from streams that are gone; those that run at once also by
+// what the client has sent. Frames and streams that cost work
 // and bring nobody forward use up a budget.
 //
 // # How it fails

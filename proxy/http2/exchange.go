@@ -141,28 +141,39 @@ func (e *exchange) WriteHead(r *message.Response, end bool) error {
 	return nil
 }
 
-// AwaitRoom waits until the client's window for the stream is open, and says how far
-// it is: whoever sends a long body need not hold the next part meanwhile. An
-// error is as WriteBody's.
+// AwaitRoom waits until more of a body can be sent, and says about how much: whoever
+// sends a long one need not hold the next part meanwhile. An error is as
+// WriteBody's.
 func (e *exchange) AwaitRoom() (int, error) {
 	s, err := e.enter()
 	defer e.leave(s)
 	if err != nil {
 		return 0, err
 	}
+	c := e.c
 	defer func() { s.sendSince = 0 }()
-	for s.sendWindow <= 0 && s.err == nil && e.c.out.err == nil && !s.localEnded {
-		e.c.flush() // the peer opens no window for what it has not got
-		if s.waits() {
-			s.sendWait()
+	for {
+		switch {
+		case s.err != nil:
+			return 0, s.err
+		case c.out.err != nil:
+			return 0, c.out.err
+		case s.localEnded:
+			return 0, errMisuse
+		case s.sendWindow <= 0:
+			c.flush() // the peer opens no window for what it has not got
+			if s.waits() {
+				s.sendWait()
+			}
+		case len(c.out.pending) >= c.pendingLimit():
+			c.flush()
+			c.awaitRoom()
+		case c.pendingLimit() == maxPending:
+			return maxPending, nil // what waits then is paid for
+		default:
+			return min(int(s.sendWindow), c.pendingLimit()-len(c.out.pending)), nil
 		}
 	}
-	if s.err == nil {
-		err = e.c.out.err
-	} else {
-		err = s.err
-	}
-	return int(s.sendWindow), err
 }
 
 // WriteBody implements message.Sender.

@@ -19,10 +19,10 @@ type fare struct {
 
 const (
 	freeStreams = 2
-	streamBytes = 512
+	streamBytes = 768
 
 	pongBytes = headLen + 8
-	maxAsked  = 512 // PINGs at a time; clients take more for a flood
+	maxAsked  = 512 // PINGs at a time; some clients take 1000 for a flood
 )
 
 // farePing is the data of these PINGs.

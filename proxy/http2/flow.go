@@ -82,9 +82,22 @@ func (c *conn) credit(s *stream, n int) {
 	}
 }
 
+// pendingLimit is what may wait for the peer to read before senders wait: less for
+// a client that has neither sent nor read much, so that it cannot have much kept
+// for it by not reading. What the socket's buffer may hold does not count as read.
+func (c *conn) pendingLimit() int {
+	if c.client {
+		return maxPending
+	}
+	read := max(0, c.out.written-maxPending) / 4
+	return int(min(maxPending, minPending+4*c.heardBytes+read))
+}
+
+const minPending = 4 << 10
+
 // canSend says whether anything can be sent on some stream.
 func (c *conn) canSend() bool {
-	return c.sendWindow > 0 && len(c.out.pending) < maxPending || c.out.err != nil
+	return c.sendWindow > 0 && len(c.out.pending) < c.pendingLimit() || c.out.err != nil
 }
 
 // nextSender wakes the sender that has waited longest, if it can send. Having

@@ -43,7 +43,7 @@ func (s *stream) write(p []byte, flush bool) error {
 		c.sendWindow -= int32(n)
 		s.turn = false
 		c.nextSender()
-		if len(c.out.pending) >= maxPending/2 {
+		if len(c.out.pending) >= c.pendingLimit()/2 {
 			c.flush()
 		}
 	}

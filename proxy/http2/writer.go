@@ -13,6 +13,7 @@ import (
 type outbox struct {
 	pending []byte
 	taken   uint64 // how often pending was taken away to be written
+	written int64  // bytes
 	busy    bool   // somebody writes, and will also write what is pending
 	linger  *time.Timer
 	noTable bool  // the peer was told that HPACK has no dynamic table
@@ -127,6 +128,7 @@ func (c *conn) writeOnce() bool {
 		c.mu.Unlock()
 		n, err := c.nc.Write(part)
 		c.mu.Lock()
+		o.written += int64(n)
 		if err == nil && n < len(part) {
 			err = io.ErrShortWrite
 		}
@@ -163,7 +165,7 @@ func (c *conn) shrunk() {
 
 // awaitRoom waits until heads may be queued. mu is held, and is let go meanwhile.
 func (c *conn) awaitRoom() {
-	for len(c.out.pending) >= maxPending && c.out.err == nil {
+	for len(c.out.pending) >= c.pendingLimit() && c.out.err == nil {
 		c.out.waiters++
 		c.out.shrunk.Wait()
 		c.out.waiters--
