@@ -14,7 +14,8 @@ type freight struct {
 }
 
 // A read that fills most of the memory of one class has the next one done into
-// that of the class above; two in a row that fill less than a quarter go back by one.
+// that of the class above. One that fills next to nothing goes back by one, and so
+// do two in a row that fill less than a quarter: the first may be the rest of a buffer.
 var (
 	freightSizes = [...]int{2 << 10, 8 << 10, 32 << 10}
 	freightPools [len(freightSizes)]sync.Pool
@@ -46,7 +47,7 @@ func (f *freight) carried(n int) {
 	switch {
 	case n > size*3/4 && f.class < len(freightSizes)-1: // not all: a chunked body's framing was read, too
 		f.resize(f.class + 1)
-	case f.small > 1 && f.class > 0:
+	case (f.small > 1 || n < size/16) && f.class > 0:
 		f.resize(f.class - 1)
 	}
 }
