@@ -98,7 +98,7 @@ func watchSiege(t testing.TB, server *served) *siege {
 			select {
 			case <-s.stop:
 				return
-			case <-time.After(25 * time.Millisecond):
+			case <-time.After(50 * time.Millisecond):
 			}
 		}
 	})
