@@ -59,10 +59,11 @@ func (l *listener) accept(ctx context.Context) error {
 			continue
 		}
 		pause = 0
-		boundUnsent(raw)
+		socket := newTCPConn(raw)
+		boundUnsent(socket)
 		gauge := l.server.metrics.connections.WithLabelValues(l.Name)
 		gauge.Inc()
-		c := &conn{Conn: newTCPConn(raw), listener: l, closed: func() { gauge.Dec(); <-l.slots }}
+		c := &conn{Conn: socket, listener: l, closed: func() { gauge.Dec(); <-l.slots }}
 		l.server.handshakes.add()
 		go l.handshake(c)
 	}

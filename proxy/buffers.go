@@ -17,7 +17,7 @@ type freight struct {
 // that of the class above. One that fills next to nothing goes back by one, and so
 // do two in a row that fill less than a quarter: the first may be the rest of a buffer.
 var (
-	freightSizes = [...]int{2 << 10, 8 << 10, 32 << 10}
+	freightSizes = [...]int{2 << 10, 8 << 10, 32 << 10, 64 << 10}
 	freightPools [len(freightSizes)]sync.Pool
 )
 

@@ -12,7 +12,8 @@
 //	              balancer says who the client is (proxyprotocol.go)
 //	rehearsal.go  a first try that can be made again when a signature fails
 //	serve.go      a fresh goroutine serves the connection, by package http1 or
-//	              http2, which parse and write
+//	              http2, which parse and write; records.go has what they write at
+//	              once leave as one piece
 //	handler.go    a request's whole way. It is admitted: method, authority (421
 //	              where the connection's site does not serve it), path, route
 //	              (route.go), the route's own limits (routelimits.go)

@@ -40,7 +40,7 @@ func (l *listener) handshake(c *conn) {
 		return
 	}
 	c.shaken(t, state)
-	l.serve(c, t, state.NegotiatedProtocol)
+	l.serve(c, newRecords(t, c.Conn), state.NegotiatedProtocol)
 }
 
 // shake makes the handshake. One that fails for a signature is made again from

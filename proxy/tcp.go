@@ -3,8 +3,11 @@ package proxy
 import (
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // tcpConn is a TCP connection whose reads and writes do not tell Go's scheduler
@@ -19,6 +22,8 @@ type tcpConn struct {
 	*net.TCPConn
 	raw      syscall.RawConn
 	in, out  transfer
+	more     atomic.Bool                  // what is written is sent with what is written next
+	liftAt   int                          // see unsent.go
 	readNow  func(fd uintptr) (done bool) // made once, so that a read allocates nothing
 	writeNow func(fd uintptr) (done bool)
 }
@@ -41,11 +46,11 @@ func newTCPConn(c net.Conn) net.Conn {
 		return c
 	}
 	f := &tcpConn{TCPConn: t, raw: raw}
-	f.readNow = func(fd uintptr) bool { return f.in.try(syscall.SYS_READ, fd) }
+	f.readNow = func(fd uintptr) bool { return f.in.try(syscall.SYS_RECVFROM, fd, 0) }
 	f.writeNow = func(fd uintptr) bool {
 		for f.out.n < len(f.out.p) {
 			before := f.out.n
-			if !f.out.try(syscall.SYS_WRITE, fd) {
+			if !f.out.try(syscall.SYS_SENDTO, fd, f.flags()) {
 				return false
 			}
 			if f.out.err != nil || f.out.n == before {
@@ -58,10 +63,10 @@ func newTCPConn(c net.Conn) net.Conn {
 }
 
 // try makes the system call, and is false where it would have to wait.
-func (t *transfer) try(call, fd uintptr) (done bool) {
+func (t *transfer) try(call, fd, flags uintptr) (done bool) {
 	rest := t.p[t.n:]
 	for {
-		n, _, errno := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)))
+		n, _, errno := syscall.RawSyscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uintptr(len(rest)), flags, 0, 0)
 		switch errno {
 		case 0:
 			t.n += int(n)
@@ -74,6 +79,14 @@ func (t *transfer) try(call, fd uintptr) (done bool) {
 		t.err = errno
 		return true
 	}
+}
+
+// flags are those of send(2). A kernel that has no room for more sends what it has.
+func (f *tcpConn) flags() uintptr {
+	if f.more.Load() {
+		return unix.MSG_MORE | unix.MSG_NOSIGNAL
+	}
+	return unix.MSG_NOSIGNAL
 }
 
 // Read implements net.Conn.
@@ -106,6 +119,7 @@ func (f *tcpConn) Write(p []byte) (int, error) {
 		err = f.failure("write", f.out.err)
 	}
 	f.out.p = nil
+	f.liftUnsent(n)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}

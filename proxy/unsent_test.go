@@ -1,38 +1,37 @@
 package proxy
 
 import (
-	"net"
+	"io"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-func TestUnsent_IsBoundedForAccepted(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	boundUnsent(c)
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) {
-		if n, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT); n != maxUnsent {
-			t.Errorf("it is %d, error %v", n, err)
+func TestUnsent_GrowsWithWhatWasSent(t *testing.T) {
+	raw, client := tcpPair(t)
+	go io.Copy(io.Discard, client)
+	c := newTCPConn(raw).(*tcpConn)
+	bound := func() (n int) {
+		t.Helper()
+		var err error
+		if failed := c.raw.Control(func(fd uintptr) {
+			n, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT)
+		}); failed != nil || err != nil {
+			t.Fatal(failed, err)
 		}
-	}); err != nil {
-		t.Error(err)
+		return n
+	}
+
+	boundUnsent(c)
+	for sent := 0; sent < unsentAfter; sent += firstUnsent {
+		if n := bound(); n != firstUnsent {
+			t.Fatalf("after %d bytes it is %d", sent, n)
+		}
+		if _, err := c.Write(make([]byte, firstUnsent)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := bound(); n != laterUnsent {
+		t.Errorf("in the end it is %d", n)
 	}
 }

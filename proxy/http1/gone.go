@@ -14,7 +14,7 @@ import (
 // there. Without TLS some do.
 func gone(c net.Conn) bool {
 	events := int16(0) // POLLERR and POLLHUP come unasked
-	if _, ok := c.(*tls.Conn); ok {
+	if _, ok := c.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		events = unix.POLLRDHUP
 	}
 	const over = unix.POLLERR | unix.POLLHUP | unix.POLLNVAL | unix.POLLRDHUP
