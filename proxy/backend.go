@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -33,6 +34,9 @@ func (c *backendConn) interrupt() { c.socket.interrupt() }
 
 // again implements link (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
 func (c *backendConn) again(err error) again {
+	if errors.Is(err, http1.ErrUnasked) {
+		return all
+	}
 	if c.reused && !c.Answered() && !isTimeout(err) {
 		return idempotentOnes
 	}
@@ -72,16 +76,16 @@ func newConnections(p Pool) *connections {
 	}
 }
 
-// take implements links. Each is looked at first: what a backend says unasked must
-// not become the answer to whoever asks next, and a request with a body that streams
-// cannot be made again.
+// take implements links. What a backend says unasked must not become the answer to
+// whoever asks next, so each connection is looked at before anything is sent: by the call,
+// or here where a body streams, since that request cannot be made again.
 func (cs *connections) take(x *exchange, address string) link {
 	for {
 		c := cs.pop(address)
 		if c == nil {
 			return nil
 		}
-		if time.Since(c.idle) < cs.pool.IdleTimeout && c.conn.Alive() {
+		if time.Since(c.idle) < cs.pool.IdleTimeout && (x.upload.kind != uploadStream || c.conn.Alive()) {
 			c.idle = time.Time{}
 			c.reused = true
 			return c.begin(x)
@@ -150,7 +154,8 @@ func (cs *connections) dial(x *exchange, address string) (link, error) {
 		}
 	}
 	cs.pool.reached(address)
-	c := &backendConn{of: cs, socket: &socket{Conn: newTCPConn(raw)}, address: address}
+	t := newTCPConn(raw).(*tcpConn)
+	c := &backendConn{of: cs, socket: &socket{Conn: t, tcp: t}, address: address}
 	c.conn = http1.NewClientConn(c.socket, cs.config)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

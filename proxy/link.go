@@ -25,7 +25,7 @@ type again uint8
 const (
 	none           again = iota
 	idempotentOnes       // the connection was kept and is dead, and nothing of an answer came
-	all                  // the backend says that it has not begun to work on it
+	all                  // nothing was sent, or the backend says that it has not begun to work on it
 )
 
 // links makes those of one pool. It does not know which backend is up: the

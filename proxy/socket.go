@@ -15,8 +15,9 @@ import (
 // Read belongs to the goroutine of the request that the connection serves. Who
 // else interrupts it makes the connection good for nothing.
 type socket struct {
-	net.Conn
-	x *exchange // that waits
+	net.Conn // tcp
+	tcp      *tcpConn
+	x        *exchange // that waits
 
 	until       atomic.Int64 // the codec's deadline, Unix nanoseconds; 0: none
 	step        time.Time    // the deadline in force
@@ -42,14 +43,29 @@ func (s *socket) SetReadDeadline(t time.Time) error {
 
 // Read fails with why the exchange is over, if it is, and with
 // os.ErrDeadlineExceeded.
-func (s *socket) Read(p []byte) (int, error) {
+func (s *socket) Read(p []byte) (int, error) { return s.ask(nil, p, nil) }
+
+// Ask implements http1.Asker, and fails as Read does.
+func (s *socket) Ask(request, p []byte, sent func()) (int, error) { return s.ask(request, p, sent) }
+
+// ask sends what is to be sent first, and reads.
+func (s *socket) ask(request, p []byte, sent func()) (n int, err error) {
 	for {
 		now := time.Now()
 		until := s.until.Load()
 		if err := s.setStep(now, until); err != nil {
 			return 0, err
 		}
-		n, err := s.Conn.Read(p)
+		if len(request) == 0 {
+			n, err = s.Conn.Read(p)
+		} else if n, request, err = s.tcp.Ask(request, p, sent); err == nil && len(request) > 0 {
+			if _, err = s.Conn.Write(request); err != nil {
+				return 0, err
+			}
+			sent()
+			request = nil
+			continue
+		}
 		if n > 0 || !isTimeout(err) {
 			s.heard = now
 			return n, err

@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sallyport/proxy/http1"
 )
 
 // tcpConn is a TCP connection whose reads and writes do not tell Go's scheduler
@@ -26,6 +28,15 @@ type tcpConn struct {
 	liftAt   int                          // see unsent.go
 	readNow  func(fd uintptr) (done bool) // made once, so that a read allocates nothing
 	writeNow func(fd uintptr) (done bool)
+	askNow   func(fd uintptr) (done bool)
+	asked    asking
+}
+
+// asking is how far Ask has come.
+type asking struct {
+	early bool   // something had come before
+	over  bool   // all is sent
+	sent  func() // is called then
 }
 
 // transfer is a read or a write under way.
@@ -47,19 +58,37 @@ func newTCPConn(c net.Conn) net.Conn {
 	}
 	f := &tcpConn{TCPConn: t, raw: raw}
 	f.readNow = func(fd uintptr) bool { return f.in.try(syscall.SYS_RECVFROM, fd, 0) }
-	f.writeNow = func(fd uintptr) bool {
-		for f.out.n < len(f.out.p) {
-			before := f.out.n
-			if !f.out.try(syscall.SYS_SENDTO, fd, f.flags()) {
-				return false
-			}
-			if f.out.err != nil || f.out.n == before {
-				break
-			}
+	f.writeNow = f.sendAll
+	f.askNow = func(fd uintptr) bool {
+		a := &f.asked
+		switch {
+		case f.in.try(syscall.SYS_RECVFROM, fd, 0):
+			a.early = !a.over
+			return true
+		case a.over:
+			return false
+		case !f.sendAll(fd), f.out.err != nil:
+			return true // what is left, Write sends
 		}
-		return true
+		a.over = true
+		a.sent()
+		return false
 	}
 	return f
+}
+
+// sendAll is false where it would have to wait before it has sent all.
+func (f *tcpConn) sendAll(fd uintptr) (done bool) {
+	for f.out.n < len(f.out.p) {
+		before := f.out.n
+		if !f.out.try(syscall.SYS_SENDTO, fd, f.flags()) {
+			return false
+		}
+		if f.out.err != nil || f.out.n == before {
+			break
+		}
+	}
+	return true
 }
 
 // try makes the system call, and is false where it would have to wait.
@@ -124,6 +153,31 @@ func (f *tcpConn) Write(p []byte) (int, error) {
 		err = io.ErrShortWrite
 	}
 	return n, err
+}
+
+// Ask sends all of request, calls sent, and reads into p what comes then. Before that it looks
+// whether something has come already, be it the end: then it sends nothing and fails with
+// http1.ErrUnasked. That look is the read that would find nothing after a Write,
+// so it costs no system call. rest is what could not be sent without a wait, or before a
+// deadline; sent was not called then.
+func (f *tcpConn) Ask(request, p []byte, sent func()) (n int, rest []byte, err error) {
+	f.in, f.out, f.asked = transfer{p: p}, transfer{p: request}, asking{sent: sent}
+	err = f.raw.Read(f.askNow)
+	n = f.in.n
+	switch a := &f.asked; {
+	case a.early:
+		n, rest, err = 0, request, http1.ErrUnasked
+	case f.out.err != nil:
+		rest, err = request, f.failure("write", f.out.err)
+	case !a.over:
+		rest = request[f.out.n:]
+	case err == nil && f.in.err != nil:
+		err = f.failure("read", f.in.err)
+	case err == nil && n == 0:
+		err = io.EOF
+	}
+	f.in.p, f.out.p, f.asked.sent = nil, nil, nil
+	return n, rest, err
 }
 
 func (f *tcpConn) failure(op string, err error) error {

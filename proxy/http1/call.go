@@ -33,10 +33,13 @@ type Call struct {
 	// when the request has been sent as a whole.
 	mu       sync.Mutex
 	awaiting bool
+	begun    bool // the answer has been waited for
+	held     bool // the request is whole in the output, and leaves when that begins
 }
 
 func (x *Call) begin() {
 	x.toHead, x.protocol, x.interim, x.doubtful, x.read = false, nil, 0, false, false
+	x.begun, x.held = false, false
 	x.sentAll.Store(false)
 	x.stopped.Store(false)
 	x.answered.Store(false)
@@ -156,10 +159,19 @@ func (x *Call) boundAnswer() error {
 }
 
 // End implements message.Sender. Of a tunnel it closes the one half. An error is
-// as one of WriteBody.
+// as one of WriteBody. A request of which nothing had to leave before may leave only
+// when its answer is read.
 func (x *Call) End(trailers []message.Field) error {
-	tunnel := x.conn.out.kind == raw
-	if err := x.noted(x.conn.out.end(trailers)); err != nil {
+	o := &x.conn.out
+	tunnel := o.kind == raw
+	err := o.close(trailers)
+	switch {
+	case err != nil:
+	case !tunnel && x.hold():
+	default:
+		err = o.flush()
+	}
+	if x.noted(err) != nil {
 		return err
 	}
 	if tunnel {
@@ -167,6 +179,15 @@ func (x *Call) End(trailers []message.Field) error {
 	}
 	x.sentAll.Store(true)
 	return x.boundAnswer()
+}
+
+// hold has the request leave with the first read of its answer, where that can
+// be and nobody waits for the answer yet.
+func (x *Call) hold() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.held = x.conn.asker != nil && x.conn.out.unseen && !x.begun
+	return x.held
 }
 
 // ReadHead implements message.Call. An error is *Broken where the backend did
@@ -191,9 +212,11 @@ func (x *Call) await(begin bool) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.awaiting = begin
-	switch {
-	case !begin:
+	if !begin {
 		return nil
+	}
+	x.begun = true
+	switch {
 	case x.sentAll.Load(), x.stopped.Load():
 		return x.conn.in.within(x.conn.cfg.Response)
 	}
@@ -219,7 +242,7 @@ func (x *Call) readHead() error {
 			return nil
 		}
 		buf := in.buf
-		if err := in.more(); err != nil {
+		if err := x.readMore(); err != nil {
 			return brokenOff(0, err)
 		}
 		x.answered.Store(true)
@@ -227,6 +250,25 @@ func (x *Call) readHead() error {
 			h.begin(in)
 		}
 	}
+}
+
+// readMore reads more of a head, and sends a request that was held for that.
+func (x *Call) readMore() error {
+	c := x.conn
+	if !x.held {
+		return c.in.more()
+	}
+	x.held = false
+	o := &c.out
+	o.unseen = false
+	err := o.by.within(o.limit, o.conn.SetWriteDeadline)
+	if err == nil {
+		err = c.in.ask(c.asker, o.buf.b[:o.n], c.asked)
+	}
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return err
 }
 
 func (x *Call) takeHead(h *responseHead) *Error {

@@ -16,7 +16,17 @@ type ClientConn struct {
 	out    output
 	call   Call
 	silent *silent
+	asker  Asker // nil: conn is none
+	asked  func()
 	closed atomic.Bool
+}
+
+// Asker is a connection that can send a request and read the first of its answer
+// in one step, which costs less than one by one.
+type Asker interface {
+	// Ask looks whether something has come, and fails with ErrUnasked if it has. Else it
+	// sends request, calls sent, which ends the use of request, and reads as Read does.
+	Ask(request, p []byte, sent func()) (int, error)
 }
 
 // NewClientConn takes conn over. cfg must have its defaults.
@@ -26,6 +36,9 @@ func NewClientConn(conn net.Conn, cfg *ClientConfig) *ClientConn {
 	c.out.conn, c.out.limit = conn, cfg.Write
 	c.in.by.forget()
 	c.out.by.forget()
+	c.asker, _ = conn.(Asker)
+	c.asked = c.out.drop
+	c.out.look = c.look
 	c.call.conn = c
 	c.call.body.answer = true
 	return c
@@ -33,8 +46,17 @@ func NewClientConn(conn net.Conn, cfg *ClientConfig) *ClientConn {
 
 // Alive says whether an unused connection can be tried: its backend has
 // neither closed it nor said anything unasked. It costs a system call, and a backend
-// may still do either the moment after.
+// may still do either the moment after. A call looks by itself before it sends anything;
+// this is for who needs to know before that.
 func (c *ClientConn) Alive() bool { return !c.closed.Load() && c.silent.now() }
+
+// look is an output's.
+func (c *ClientConn) look() error {
+	if !c.Alive() {
+		return ErrUnasked
+	}
+	return nil
+}
 
 // Call begins a call. The last one must have been released.
 func (c *ClientConn) Call() *Call {

@@ -75,6 +75,9 @@ var (
 	// ErrHead refuses a head that could not be read back as it was meant.
 	// Nothing of it was sent.
 	ErrHead = errors.New("http1: a head that must not be written")
+	// ErrUnasked says that a backend closed its connection, or said something, before
+	// it was asked. Nothing was sent.
+	ErrUnasked = errors.New("http1: the backend closed the connection or spoke before it was asked")
 	// ErrLength says that a body is not as long as its head said.
 	ErrLength = errors.New("http1: body of another length than its head says")
 )

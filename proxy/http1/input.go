@@ -37,7 +37,16 @@ func (in *input) within(limit time.Duration) error {
 // have another place afterwards, even when it fails.
 func (in *input) more() error {
 	in.makeRoom()
-	n, err := in.conn.Read(in.buf.b[in.w:])
+	return in.came(in.conn.Read(in.buf.b[in.w:]))
+}
+
+// ask sends what is to be answered, and does what more does.
+func (in *input) ask(by Asker, request []byte, sent func()) error {
+	in.makeRoom()
+	return in.came(by.Ask(request, in.buf.b[in.w:], sent))
+}
+
+func (in *input) came(n int, err error) error {
 	in.w += n
 	if n > 0 {
 		return nil

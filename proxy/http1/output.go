@@ -22,12 +22,16 @@ type output struct {
 	left  int64 // of a counted body
 	sent  atomic.Int64
 	err   error // sticky: what was sent is not known any more
+
+	look   func() error // before a message's first byte is sent; nil: nothing is to be seen
+	unseen bool         // that is still to be done
 }
 
 // begin starts a message. Its head comes first, as bytes.
 func (o *output) begin() {
 	o.kind, o.left = none, 0
 	o.sent.Store(0)
+	o.unseen = o.look != nil
 }
 
 func (o *output) bytes(p []byte)  { addTo(o, p) }
@@ -72,6 +76,10 @@ func (o *output) drop() {
 
 // send writes p at once.
 func (o *output) send(p []byte) {
+	if o.unseen && o.err == nil {
+		o.unseen = false
+		o.err = o.look()
+	}
 	for o.err == nil && len(p) > 0 {
 		if o.err = o.by.within(o.limit, o.conn.SetWriteDeadline); o.err != nil {
 			return
@@ -145,6 +153,14 @@ func (o *output) chunk(p []byte) {
 // end ends the body and sends all that is kept. A body that is too short
 // stays so, and one that was ended is not ended again.
 func (o *output) end(trailers []message.Field) error {
+	if err := o.close(trailers); err != nil {
+		return err
+	}
+	return o.flush()
+}
+
+// close is end, but what is kept stays so.
+func (o *output) close(trailers []message.Field) error {
 	switch {
 	case o.err != nil:
 		return o.err
@@ -161,7 +177,7 @@ func (o *output) end(trailers []message.Field) error {
 		o.string("\r\n")
 	}
 	o.kind = none
-	return o.flush()
+	return o.err
 }
 
 // fail ends all writing. What is kept is not sent.
