@@ -15,6 +15,11 @@ type Config struct {
 	// it, from Run's goroutine.
 	Refused func(status int, reason string)
 
+	// Panicked is told of each panic in what works for the connection, from the
+	// deferred function that has recovered it. The connection ends with INTERNAL_ERROR
+	// then. nil: none is recovered.
+	Panicked func(value any)
+
 	MaxStreams     int // that a client may have open at once: 100
 	MaxHeaderBytes int // of a field section, as RFC 9113 §6.5.2 counts it: 64 KiB
 	MaxFields      int // lines of a field section: 128

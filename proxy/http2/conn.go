@@ -142,16 +142,19 @@ func (c *conn) end(reason error) (gone []func()) {
 
 // fail is end for those who do not hold mu.
 func (c *conn) fail(reason error) {
-	c.mu.Lock()
-	gone := c.end(reason)
-	c.mu.Unlock()
-	for _, f := range gone {
+	for _, f := range c.endLocked(reason) {
 		f()
 	}
 }
 
+func (c *conn) endLocked(reason error) (gone []func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.end(reason)
+}
+
 // failSoon is fail for those who hold mu.
-func (c *conn) failSoon(reason error) { c.wg.Go(func() { c.fail(reason) }) }
+func (c *conn) failSoon(reason error) { c.spawn(func() { c.fail(reason) }) }
 
 // hush tells the peer that nothing more comes, once everything has left, and
 // has the reader give up soon. mu is held.
@@ -161,7 +164,7 @@ func (c *conn) hush() {
 	}
 	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
 	if half, ok := c.nc.(interface{ CloseWrite() error }); ok && c.out.err == nil {
-		c.wg.Go(func() { half.CloseWrite() })
+		c.spawn(func() { half.CloseWrite() })
 	}
 }
 
@@ -174,7 +177,7 @@ const (
 
 // run reads frames until the connection ends, and waits for all that works for it.
 func (c *conn) run(preface int) error {
-	err := c.finish(c.read(preface))
+	err := c.finish(c.readAll(preface))
 	c.nc.Close()
 	c.in.release()
 	if c.block != nil {
@@ -190,6 +193,12 @@ func (c *conn) run(preface int) error {
 	c.out.free()
 	c.mu.Unlock()
 	return err
+}
+
+// readAll is read, of which a panic is an error too.
+func (c *conn) readAll(preface int) (err error) {
+	defer c.caught(func() { err = errPanicked })
+	return c.read(preface)
 }
 
 // finish ends the connection for what reading ended with, unless something else
@@ -215,25 +224,29 @@ func (c *conn) finish(err error) error {
 // lose ends a connection whose peer cannot be told anything any more. It says
 // whether something was lost with it.
 func (c *conn) lose(err error) bool {
-	reason := err
-	c.mu.Lock()
-	lost := len(c.streams) > 0 || c.isLate
-	if c.goneBy != nil {
-		reason = c.goneBy
-	}
-	if c.out.err == nil {
-		c.out.err = reason
-	}
-	gone := c.end(reason)
-	c.mu.Unlock()
+	lost, gone := c.loseLocked(err)
 	for _, f := range gone {
 		f()
 	}
 	return lost
 }
 
+func (c *conn) loseLocked(reason error) (lost bool, gone []func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lost = len(c.streams) > 0 || c.isLate
+	if c.goneBy != nil {
+		reason = c.goneBy
+	}
+	if c.out.err == nil {
+		c.out.err = reason
+	}
+	return lost, c.end(reason)
+}
+
 // linger reads and throws away what still comes.
 func (c *conn) linger() {
+	defer c.caught(func() {}) // a reader that has panicked may do so again
 	for left := lingerBytes; left > 0; {
 		p, err := c.in.some(left)
 		if err != nil {

@@ -144,14 +144,20 @@ func (c *conn) readReset(f frame, p []byte) error {
 	case f.length != 4:
 		return &ConnError{http2.ErrCodeFrameSize, "RST_STREAM of a wrong size"}
 	}
-	code := http2.ErrCode(binary.BigEndian.Uint32(p))
+	gone, err := c.takeReset(f, http2.ErrCode(binary.BigEndian.Uint32(p)))
+	if gone != nil {
+		gone()
+	}
+	return err
+}
+
+func (c *conn) takeReset(f frame, code http2.ErrCode) (gone func(), err error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s, err := c.known(f)
 	if s == nil || err != nil {
-		c.mu.Unlock()
-		return err
+		return nil, err
 	}
-	var gone func()
 	switch {
 	case c.client && s.remoteEnded:
 		// The answer is whole (RFC 9113 §8.1).
@@ -163,11 +169,7 @@ func (c *conn) readReset(f frame, p []byte) error {
 		gone = c.drop(s, &ResetError{code})
 		err = c.free.charge(costReset)
 	}
-	c.mu.Unlock()
-	if gone != nil {
-		gone()
-	}
-	return err
+	return gone, err
 }
 
 func (c *conn) readGoAway(f frame, p []byte) error {

@@ -25,6 +25,7 @@
 //	settings.go   the peer's settings
 //	budget.go     what a peer may have done for nothing
 //	fare.go       what a client pays for streams that are served at once
+//	panic.go      what a panic ends
 //	watch.go      one timer a connection for all its timeouts
 //	server.go     ServerConn; worker.go runs handlers, exchange.go is what they
 //	              get, drain.go ends a connection without losing a request

@@ -243,7 +243,7 @@ func (e *exchange) OnGone(f func()) {
 	}
 	s.onGone = f
 	if f != nil && s.err != nil && !errors.Is(s.err, errAborted) {
-		e.c.wg.Go(s.notice())
+		e.c.spawn(s.notice())
 	}
 }
 

@@ -23,7 +23,7 @@ type ServerConn struct {
 // preface; its times run from here. handler answers a request, in a goroutine that
 // it has to itself until it returns. It must not return before all others that use the
 // exchange have let go of it, and what it has not answered by then is reset. A
-// panic of it is not recovered.
+// panic of it ends the connection (Config.Panicked).
 func NewServerConn(nc net.Conn, cfg Config, handler func(message.Exchange)) *ServerConn {
 	cfg = cfg.forServer()
 	c := &ServerConn{handler: handler}

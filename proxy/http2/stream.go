@@ -138,14 +138,19 @@ func (s *stream) notice() func() {
 	s.onGone, s.telling = nil, true
 	s.users++
 	return func() {
+		defer c.told(s)
 		f()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		s.telling = false
-		s.users--
-		s.wake()
-		s.release()
 	}
+}
+
+// told ends what notice began.
+func (c *conn) told(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.telling = false
+	s.users--
+	s.wake()
+	s.release()
 }
 
 // settle takes s from the table when both sides have ended.
@@ -197,7 +202,7 @@ func (c *conn) reset(s *stream, code http2.ErrCode, reason error) (f func()) {
 // fault resets s for what the peer did wrong with it, and charges for it. mu is held.
 func (c *conn) fault(s *stream, e *streamError) error {
 	if f := c.reset(s, e.code, e); f != nil {
-		c.wg.Go(f)
+		c.spawn(f)
 	}
 	return c.free.charge(costReset)
 }

@@ -49,12 +49,16 @@ func deadline(since int64, limit time.Duration) int64 {
 
 // look ends the waits whose time is over, and arms the timer for the next one.
 func (c *conn) look() {
-	c.mu.Lock()
-	gone := c.sweep(now())
-	c.mu.Unlock()
-	for _, f := range gone {
+	defer c.caught(c.panicked)
+	for _, f := range c.sweepLocked() {
 		f()
 	}
+}
+
+func (c *conn) sweepLocked() (gone []func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sweep(now())
 }
 
 // keptStreams is how many streams an idle connection keeps room for.

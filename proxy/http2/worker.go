@@ -43,7 +43,7 @@ func (c *ServerConn) give(s *stream) {
 // start starts a worker with s. mu is held.
 func (c *ServerConn) start(s *stream) {
 	c.workers.n++
-	c.wg.Go(func() { c.work(s) })
+	c.spawn(func() { c.work(s) })
 }
 
 // next takes the stream that has waited longest. mu is held.
@@ -75,6 +75,7 @@ func (c *ServerConn) work(s *stream) {
 
 // handle runs the handler, unless the client has given up already.
 func (c *ServerConn) handle(s *stream) {
+	defer c.caught(c.panicked)
 	e := &exchange{c: &c.conn, s: s}
 	defer func() {
 		c.mu.Lock()

@@ -66,7 +66,7 @@ func (c *conn) flush() {
 		c.wrote()
 		return
 	}
-	c.wg.Go(c.writeAll)
+	c.spawn(c.writeAll)
 }
 
 // flushSoon is flush for those who must not wait, as the reader: a peer that
@@ -76,7 +76,7 @@ func (c *conn) flushSoon() {
 		return
 	}
 	c.out.busy = true
-	c.wg.Go(c.writeAll)
+	c.spawn(c.writeAll)
 }
 
 func (c *conn) writeAll() {
@@ -104,6 +104,7 @@ func (c *conn) keep() {
 const keepTime = 2 * time.Millisecond
 
 func (c *conn) unkeep() {
+	defer c.caught(c.panicked)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.out.kept = false
@@ -125,9 +126,7 @@ func (c *conn) writeOnce() bool {
 		b = b[len(part):]
 		o.since = now()
 		c.arm(o.since + int64(c.cfg.Write))
-		c.mu.Unlock()
-		n, err := c.nc.Write(part)
-		c.mu.Lock()
+		n, err := c.send(part)
 		o.written += int64(n)
 		if err == nil && n < len(part) {
 			err = io.ErrShortWrite
@@ -140,6 +139,14 @@ func (c *conn) writeOnce() bool {
 	recycle(p)
 	c.shrunk()
 	return true
+}
+
+// send writes without mu.
+func (c *conn) send(part []byte) (n int, err error) {
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	defer c.caught(func() { err = errPanicked })
+	return c.nc.Write(part)
 }
 
 // wrote ends a turn of writing.
