@@ -30,6 +30,7 @@
 //	errors.go     the one place where an error becomes an HTTP answer, with the
 //	              site's page (errorpage.go)
 //	accesslog.go, metrics.go  and what became of it is written down
+//	panic.go      what a mistake of ours ends
 //
 // exchange.go is the record that all of them fill. link.go says what a request
 // has of a backend, by either protocol. backend.go keeps connections by HTTP/1.1,
@@ -70,7 +71,9 @@
 // body is still whole. A backend that breaks its answer gets the client's connection
 // (HTTP/1.1) or stream (HTTP/2) broken off, so that half an answer is never taken
 // for a whole one. What a client does wrong, or leaving early, never counts
-// against a backend.
+// against a backend. A panic costs its request, or the connection where it is
+// the connection's: it is recovered, counted and logged with its stack, and not with
+// what the request held.
 //
 // No client has more held for it than a hundred times what it has sent, nor more work
 // done than a hundred times its own. So memory is taken when there is something to put into

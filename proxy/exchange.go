@@ -37,6 +37,9 @@ type record struct {
 	out       message.Request  // what the backend gets
 	head      message.Response // what the client gets
 	tries     int
+	trying    *forwarder // whose balancer gets ticket back; nil: no try is under way
+	ticket    uint64
+	link      link // of the try
 	backend   string
 	wait      time.Duration // from the last try's start to the answer's head
 	tunnel    *tunnel
@@ -45,6 +48,7 @@ type record struct {
 	status   int // of the answer that was begun; 0: none
 	bytesOut int64
 	broken   bool     // the answer was broken off
+	spoilt   bool     // a goroutine has panicked: others may hold the record
 	outcome  *failure // nil: all went well
 
 	scratch
@@ -84,6 +88,9 @@ func newExchange(l *listener, c *conn, client message.Exchange) *exchange {
 
 // free gives the record's memory back. Nobody may hold it any more.
 func (x *exchange) free() {
+	if x.spoilt {
+		return
+	}
 	if x.client != nil {
 		x.client.OnGone(nil)
 	}

@@ -21,9 +21,9 @@ type forwarder struct {
 	links links
 }
 
-func newForwarder(p Pool, log *slog.Logger) *forwarder {
+func newForwarder(p Pool, s *Server) *forwarder {
 	p = p.withDefaults()
-	return &forwarder{Pool: p, log: log, links: newLinks(p)}
+	return &forwarder{Pool: p, log: s.log, links: newLinks(p, s)}
 }
 
 // errUnsent marks the error of a try that left no trace: not a byte went to
@@ -50,7 +50,9 @@ func (x *exchange) forward() error {
 		}
 		x.tries++
 		x.backend = address
+		x.trying, x.ticket = f, ticket
 		blame, err := f.try(x, address)
+		x.trying = nil
 		f.Balancer.Release(ticket, blame)
 		if err == nil || !errors.Is(err, errUnsent) {
 			return err
@@ -89,6 +91,7 @@ func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 				return f.explain(x, true, err)
 			}
 		}
+		x.link = k
 		head, err := f.ask(x, k)
 		x.wait = time.Since(began)
 		if err == nil {
@@ -174,6 +177,7 @@ func (f *forwarder) answer(x *exchange, k link, head *message.Response) (blame, 
 	if err == nil {
 		x.joinUpload(uploadGrace) // a backend has mostly got the body before it answers
 	}
+	x.link = nil
 	k.release(err == nil)
 	if err == nil {
 		return nil, nil
@@ -276,6 +280,7 @@ func (x *exchange) writeFailed(err error) error {
 // without it for as long as the client may need to see why.
 func (f *forwarder) discard(x *exchange, k link) {
 	x.waits.in(nil)
+	x.link = nil
 	k.release(false)
 }
 

@@ -17,6 +17,7 @@ import (
 // when none has room, one at a time for each address.
 type sharedConns struct {
 	pool   Pool
+	server *Server
 	config http2.Config
 
 	dials   context.Context // that they run under
@@ -45,13 +46,14 @@ type dial struct {
 // than once in five minutes.
 const pingEvery = 6 * time.Minute
 
-func newSharedConns(p Pool) *sharedConns {
+func newSharedConns(p Pool, s *Server) *sharedConns {
 	cs := &sharedConns{
-		pool: p,
+		pool: p, server: s,
 		config: http2.Config{
 			MaxHeaderBytes: 256 << 10, MaxFields: 200, // as of HTTP/1.1
 			Write: p.ResponseTimeout, Idle: p.IdleTimeout, Ping: pingEvery,
-			Look: p.look(),
+			Look:     p.look(),
+			Panicked: func(value any) { s.panicked(inBackend, value) },
 		},
 		backends: map[string]*sharing{},
 	}
@@ -147,10 +149,7 @@ func (cs *sharedConns) findOrDial(x *exchange, address string) (*stream, *dial) 
 func (cs *sharedConns) connect(address string, d *dial) {
 	ctx, cancel := context.WithTimeout(cs.dials, cs.pool.ConnectTimeout)
 	defer cancel()
-	c, err := cs.open(ctx, address)
-	if err == nil {
-		cs.pool.reached(address)
-	}
+	c, err := cs.openReached(ctx, address)
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	b := cs.sharing(address)
@@ -158,6 +157,20 @@ func (cs *sharedConns) connect(address string, d *dial) {
 		b.conns = append(b.conns, c)
 	}
 	close(d.done)
+}
+
+// openReached is open, of which a panic is an error too, and tells the balancer.
+func (cs *sharedConns) openReached(ctx context.Context, address string) (c *http2.ClientConn, err error) {
+	defer cs.server.caught(inBackend, func() {
+		if c != nil {
+			c.Close()
+		}
+		c, err = nil, dialError(errPanicked)
+	})
+	if c, err = cs.open(ctx, address); err == nil {
+		cs.pool.reached(address)
+	}
+	return c, err
 }
 
 // open dials, and waits for the backend to prove that it speaks HTTP/2 and takes calls.
@@ -169,8 +182,9 @@ func (cs *sharedConns) open(ctx context.Context, address string) (*http2.ClientC
 	}
 	c := http2.NewClientConn(newTCPConn(raw), cs.config)
 	cs.running.Go(func() {
+		defer cs.forget(address, c)
+		defer cs.server.caught(inBackend, c.Close)
 		_ = c.Run() // its calls say what was wrong
-		cs.forget(address, c)
 	})
 	stop := context.AfterFunc(ctx, c.Close)
 	defer stop()

@@ -13,12 +13,17 @@ func (l *listener) handle(c *conn, client message.Exchange) {
 	defer s.requests.done()
 
 	x := newExchange(l, c, client)
-	if err := x.answerIt(); err != nil {
-		x.fail(err)
-	}
+	x.answerOrFail()
 	x.endUpload()
 	x.finish()
 	x.free()
+}
+
+func (x *exchange) answerOrFail() {
+	defer x.server.caught(inRequest, func() { x.panicked() })
+	if err := x.answerIt(); err != nil {
+		x.fail(err)
+	}
 }
 
 // answerIt has the request answered by a backend, or here where the listener

@@ -17,6 +17,7 @@ import (
 // closes the socket.
 func (l *listener) handshake(c *conn) {
 	defer l.server.handshakes.done()
+	defer l.server.caught(inHandshake, func() { c.Close() })
 	ctx, cancel := context.WithTimeout(l.server.handshakeCtx, l.Timeouts.Handshake)
 	defer cancel()
 

@@ -205,6 +205,12 @@ func siteOf(t testing.TB, name string, p *Pool, hosts ...string) Site {
 // configuration before.
 func serve(t testing.TB, pool *Pool, edit ...func(*Config)) *front {
 	t.Helper()
+	return serveMade(t, pool, func(*Server) {}, edit...)
+}
+
+// serveMade is serve, with made called before the server runs.
+func serveMade(t testing.TB, pool *Pool, made func(*Server), edit ...func(*Config)) *front {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -228,6 +234,7 @@ func serve(t testing.TB, pool *Pool, edit ...func(*Config)) *front {
 	if f.server, err = New(c); err != nil {
 		t.Fatal(err)
 	}
+	made(f.server)
 	var ctx context.Context
 	ctx, f.stop = context.WithCancel(context.Background())
 	go func() { f.done <- f.server.Run(ctx); close(f.done) }()

@@ -47,9 +47,9 @@ type links interface {
 }
 
 // newLinks returns those for a pool whose defaults are filled in.
-func newLinks(p Pool) links {
+func newLinks(p Pool, s *Server) links {
 	if p.Protocol == H2C {
-		return newSharedConns(p)
+		return newSharedConns(p, s)
 	}
 	return newConnections(p)
 }

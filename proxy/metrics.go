@@ -25,6 +25,7 @@ type metrics struct {
 	handshakesAgain   prometheus.Counter
 	headersRefused    *prometheus.CounterVec
 	connections       *prometheus.GaugeVec
+	panics            *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
@@ -59,10 +60,18 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 			Name: "sallyport_connections",
 			Help: "Open client connections, those in their handshake included.",
 		}, []string{"listener"}),
+		panics: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_panics_total",
+			Help: "Mistakes of this program's that were survived, by what they have ended; the log has the stack.",
+		}, []string{"in"}),
+	}
+	for _, place := range panicPlaces {
+		m.panics.WithLabelValues(place)
 	}
 	return m, errors.Join(
 		r.Register(m.requests), r.Register(m.duration), r.Register(newInFlight(requests)),
 		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.headersRefused), r.Register(m.connections),
+		r.Register(m.panics),
 	)
 }
 

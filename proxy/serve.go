@@ -41,6 +41,10 @@ func (l *listener) serveHTTP1(c *conn, t net.Conn) {
 // answerRequests answers a connection's requests until it ends. A connection that
 // has become quiet goes on waiting in a fresh goroutine, whose stack has not grown.
 func (l *listener) answerRequests(h *http1Client) {
+	defer l.server.caught(inConnection, func() {
+		h.Close()
+		l.server.clients.remove(h)
+	})
 	for {
 		x, err := h.Next()
 		if err == http1.ErrQuiet {
@@ -115,6 +119,7 @@ func (l *listener) serveHTTP2(c *conn, t net.Conn) {
 func (l *listener) run(c *conn, t net.Conn, h *http2Client) {
 	defer l.server.clients.remove(h)
 	defer t.Close()
+	defer l.server.caught(inConnection, func() {})
 	if err := h.Run(); err != nil {
 		l.server.log.Debug("connection ended", "listener", l.Name, "client", c.RemoteAddr(), "error", err)
 	}

@@ -65,7 +65,7 @@ func (s *Server) routesOf() func(Site) (*routes, error) {
 		for _, r := range cfg.Routes {
 			f := known[r.Pool]
 			if f == nil {
-				f = newForwarder(*r.Pool, s.log)
+				f = newForwarder(*r.Pool, s)
 				known[r.Pool] = f
 				s.forwarders = append(s.forwarders, f)
 			}
@@ -87,7 +87,8 @@ func (s *Server) newListener(cfg Listener) *listener {
 		Header: t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
 	}.WithDefaults()
 	l.http2 = http2.Config{
-		Secure: true, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxFields: cfg.MaxFields, Underscores: cfg.Underscores,
+		Panicked: func(value any) { s.panicked(inConnection, value) },
+		Secure:   true, MaxHeaderBytes: cfg.MaxHeaderBytes, MaxFields: cfg.MaxFields, Underscores: cfg.Underscores,
 		Header: t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
 	}
 	return l

@@ -16,6 +16,7 @@ import (
 // ways until both sides have ended, one of them fails, or nothing comes for the
 // listener's tunnel timeout.
 type tunnel struct {
+	server  *Server
 	client  message.Exchange
 	backend message.Call
 	idle    *watch
@@ -38,7 +39,7 @@ func (f *forwarder) switchProtocols(x *exchange, k link, head *message.Response)
 	if err := x.editSwitch(head); err != nil {
 		return f.explain(x, false, err)
 	}
-	t := &tunnel{client: x.client, backend: k}
+	t := &tunnel{server: x.server, client: x.client, backend: k}
 	if !x.server.tunnels.add(t) {
 		return nil, errCut
 	}
@@ -60,7 +61,7 @@ func (f *forwarder) switchProtocols(x *exchange, k link, head *message.Response)
 // run carries bytes both ways and returns when that is over, with nothing left
 // running.
 func (t *tunnel) run(limit time.Duration) {
-	t.idle = newWatch(limit, func() { go t.cut(errTunnelIdle) })
+	t.idle = newWatch(limit, func() { go t.expire() })
 	t.idle.begin()
 	defer t.idle.stop()
 	var up sync.WaitGroup
@@ -71,6 +72,7 @@ func (t *tunnel) run(limit time.Duration) {
 
 // carry passes one direction on. Its end is passed on too; a failure ends both.
 func (t *tunnel) carry(from message.Body, to message.Sender, count *atomic.Int64) {
+	defer t.server.caught(inTunnel, func() { t.cut(errPanicked) })
 	var buffer freight
 	defer buffer.free()
 	for {
@@ -103,6 +105,12 @@ func (t *tunnel) end() {
 func (t *tunnel) cut(why *failure) {
 	t.why.CompareAndSwap(nil, why)
 	t.end()
+}
+
+// expire is a goroutine of its own.
+func (t *tunnel) expire() {
+	defer t.server.caught(inTunnel, func() {})
+	t.cut(errTunnelIdle)
 }
 
 // tunnels are the open ones.

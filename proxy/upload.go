@@ -167,6 +167,7 @@ func (u *upload) told() bool {
 func (x *exchange) send(c message.Call) {
 	u := &x.upload
 	defer func() { u.done <- struct{}{} }()
+	defer x.server.caught(inUpload, func() { x.uploadFails(errPanicked) })
 	if !u.told() {
 		return
 	}

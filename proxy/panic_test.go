@@ -1,0 +1,347 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"golang.org/x/net/http2"
+
+	"sallyport/proxy/message"
+)
+
+// private is what the panics of these tests say, and no log may.
+const private = "Bearer 0123456789"
+
+// panicky are links that panic in one method of theirs.
+type panicky struct {
+	links
+	in string
+}
+
+func (p panicky) take(x *exchange, address string) link {
+	if k := p.links.take(x, address); k != nil {
+		return panickyLink{k, p.in}
+	}
+	return nil
+}
+
+func (p panicky) dial(x *exchange, address string) (link, error) {
+	k, err := p.links.dial(x, address)
+	if err != nil {
+		return nil, err
+	}
+	return panickyLink{k, p.in}, nil
+}
+
+type panickyLink struct {
+	link
+	in string
+}
+
+func (k panickyLink) call(method string) {
+	if method == k.in {
+		panic(private)
+	}
+}
+
+func (k panickyLink) WriteHead(r *message.Request, end bool) error {
+	k.call("WriteHead")
+	return k.link.WriteHead(r, end)
+}
+
+func (k panickyLink) WriteBody(p []byte, flush bool) error {
+	k.call("WriteBody")
+	return k.link.WriteBody(p, flush)
+}
+
+func (k panickyLink) ReadHead() (*message.Response, error) {
+	k.call("ReadHead")
+	return k.link.ReadHead()
+}
+
+func (k panickyLink) Body() message.Body { return panickyBody{k.link.Body(), k} }
+
+type panickyBody struct {
+	message.Body
+	k panickyLink
+}
+
+func (b panickyBody) Read(p []byte) (int, error) {
+	b.k.call("Read")
+	return b.Body.Read(p)
+}
+
+// breaks has the first pool's links panic in a method.
+func breaks(method string) func(*Server) {
+	return func(s *Server) {
+		f := s.forwarders[0]
+		f.links = panicky{f.links, method}
+	}
+}
+
+// panicked waits for what is written down of a panic.
+func (f *front) panicked(in string) {
+	f.t.Helper()
+	line := f.log.until(f.t, "panic")
+	if line["in"].String() != in || !strings.Contains(line["stack"].String(), "panic_test.go") {
+		f.t.Errorf("logged %v", line)
+	}
+	if all := fmt.Sprint(line); strings.Contains(all, private) {
+		f.t.Errorf("the log tells what the panic said: %s", all)
+	}
+	if n := testutil.ToFloat64(f.server.metrics.panics.WithLabelValues(in)); n != 1 {
+		f.t.Errorf("%v panics were counted", n)
+	}
+}
+
+func TestPanic_CostsItsRequestAlone(t *testing.T) {
+	for _, tc := range []struct {
+		method, in string
+		body       string
+		status     int64
+	}{
+		{"WriteHead", inRequest, "", 500},
+		{"ReadHead", inRequest, "small", 500},
+		{"ReadHead", inRequest, strings.Repeat("x", 1<<20), 500},
+		{"Read", inRequest, "", 200},
+		{"WriteBody", inUpload, strings.Repeat("x", 1<<20), 500},
+	} {
+		for _, backend := range []struct {
+			name string
+			pool func(testing.TB) (*Pool, *backends)
+		}{
+			{"HTTP/1.1", func(t testing.TB) (*Pool, *backends) { return poolOf(t, backend(t, long)) }},
+			{"h2c", func(t testing.TB) (*Pool, *backends) { return h2cPool(t, h2cBackend(t, long)) }},
+		} {
+			t.Run(fmt.Sprint(tc.method, len(tc.body), backend.name), func(t *testing.T) {
+				bothProtocols(t, func(t *testing.T, protocol string) {
+					bad, b := backend.pool(t)
+					good, _ := backend.pool(t)
+					f := serveMade(t, bad, breaks(tc.method), func(c *Config) {
+						c.Sites[0].Routes = append(c.Sites[0].Routes, Route{Path: "/good", Pool: good})
+					})
+					c := f.client(protocol)
+					res, err := c.Post(base+"/", "text/plain", strings.NewReader(tc.body))
+					switch {
+					case tc.status == 200 && err == nil:
+						if _, err := io.Copy(io.Discard, res.Body); err == nil {
+							t.Error("half an answer was taken for a whole one")
+						}
+						res.Body.Close()
+					case tc.status == 500 && err == nil:
+						if body := text(t, res); res.StatusCode != 500 || body != "500 Internal Server Error\n" {
+							t.Errorf("%d %q", res.StatusCode, body)
+						}
+					case tc.status == 200 || tc.body == "":
+						t.Error(err)
+					}
+					f.panicked(tc.in)
+					if r := b.next(); r.err != nil {
+						t.Errorf("the backend was blamed: %v", r.err)
+					}
+					if line := f.access.next(t); line["status"].Int64() != tc.status || line["outcome"].String() != errPanicked.outcome {
+						t.Errorf("logged %v", line)
+					}
+					if res, err := c.Get(base + "/good"); err != nil || len(text(t, res)) != 1<<20 {
+						t.Errorf("the next request: %v", err)
+					}
+					f.access.next(t)
+				})
+			})
+		}
+	}
+}
+
+// long reads a request and gives a long answer.
+func long(w http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body)
+	w.Write(make([]byte, 1<<20))
+}
+
+func TestPanic_EndsItsTunnelAlone(t *testing.T) {
+	for _, method := range []string{"Read", "WriteBody"} {
+		t.Run(method, func(t *testing.T) {
+			bad, b := poolOf(t, wsEcho(t))
+			good, _ := poolOf(t, wsEcho(t))
+			f := serveMade(t, bad, breaks(method), func(c *Config) {
+				c.Sites[0].Routes = append(c.Sites[0].Routes, Route{Path: "/chat", Pool: good})
+			})
+			other := f.webSocket()
+			c, _, err := websocket.Dial(t.Context(), base, &websocket.DialOptions{HTTPClient: f.client("h1")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.CloseNow()
+			c.Write(t.Context(), websocket.MessageText, []byte("hello"))
+			if _, _, err := c.Read(t.Context()); err == nil {
+				t.Error("it works on")
+			}
+			f.panicked(inTunnel)
+			if r := b.next(); r.err != nil {
+				t.Errorf("the backend was blamed: %v", r.err)
+			}
+			if line := f.access.next(t); line["outcome"].String() != errPanicked.outcome {
+				t.Errorf("logged %v", line)
+			}
+			if err := other.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
+				t.Error(err)
+			}
+			if _, p, err := other.Read(t.Context()); string(p) != "hello" {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// trap is a listener whose connections panic, once each time that it is set, when
+// something has been read or is to be written.
+type trap struct {
+	net.Listener
+	read, write atomic.Bool
+}
+
+func (t *trap) Accept() (net.Conn, error) {
+	c, err := t.Listener.Accept()
+	return &trapped{c, t}, err
+}
+
+type trapped struct {
+	net.Conn
+	of *trap
+}
+
+func (c *trapped) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.of.read.Swap(false) {
+		panic(private)
+	}
+	return n, err
+}
+
+func (c *trapped) Write(p []byte) (int, error) {
+	if c.of.write.Swap(false) {
+		panic(private)
+	}
+	return c.Conn.Write(p)
+}
+
+func serveTrapped(t testing.TB) (*front, *trap) {
+	trap := new(trap)
+	pool, _ := poolOf(t, backend(t, echo))
+	f := serve(t, pool, func(c *Config) {
+		trap.Listener = c.Listeners[0].Listener
+		c.Listeners[0].Listener = trap
+	})
+	return f, trap
+}
+
+// serves has the server still do its work.
+func (f *front) serves() {
+	f.t.Helper()
+	if r := await(f.t, "an answer", f.get("h1")); r.err != nil {
+		f.t.Errorf("the next connection: %v", r.err)
+	}
+}
+
+func TestPanic_EndsItsHandshakeAlone(t *testing.T) {
+	f, trap := serveTrapped(t)
+	trap.read.Store(true)
+	if _, err := f.visit(f.tls(www)); err == nil {
+		t.Error("a handshake?")
+	}
+	f.panicked(inHandshake)
+	f.serves()
+}
+
+func TestPanic_EndsItsConnectionAlone(t *testing.T) {
+	t.Run("HTTP/1.1", func(t *testing.T) {
+		for _, set := range []func(*trap){(*trap).setRead, (*trap).setWrite} {
+			f, trap := serveTrapped(t)
+			c := f.dial(www)
+			c.send("GET / HTTP/1.1\nHost: " + www + "\n\n")
+			text(t, c.answer())
+			set(trap)
+			c.send("GET / HTTP/1.1\nHost: " + www + "\n\n")
+			if err := c.ended(); err == nil && trap.read.Load() {
+				t.Error("it ended well")
+			}
+			line := f.log.until(t, "panic")
+			if in := line["in"].String(); in != inConnection && in != inRequest {
+				t.Errorf("logged %v", line)
+			}
+			f.serves()
+		}
+	})
+	t.Run("HTTP/2, reading", func(t *testing.T) {
+		f, trap := serveTrapped(t)
+		h := f.dialSettled()
+		trap.read.Store(true)
+		h.WritePing(false, [8]byte{})
+		for {
+			fr, err := h.ReadFrame()
+			if err != nil {
+				t.Fatalf("no GOAWAY: %v", err)
+			}
+			if away, ok := fr.(*http2.GoAwayFrame); ok {
+				if away.ErrCode != http2.ErrCodeInternal {
+					t.Error(away)
+				}
+				break
+			}
+		}
+		f.panicked(inConnection)
+		f.serves()
+	})
+	t.Run("HTTP/2, writing", func(t *testing.T) {
+		f, trap := serveTrapped(t)
+		h := f.dialSettled()
+		trap.write.Store(true)
+		h.WritePing(false, [8]byte{})
+		for err := error(nil); err == nil; {
+			_, err = h.ReadFrame()
+		}
+		f.panicked(inConnection)
+		f.serves()
+	})
+}
+
+// dialSettled is dialHTTP2, and waits until the server has said all that it says unasked.
+func (f *front) dialSettled() *http2.Framer {
+	f.t.Helper()
+	h := f.dialHTTP2()
+	for {
+		fr, err := h.ReadFrame()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if s, ok := fr.(*http2.SettingsFrame); ok && s.IsAck() {
+			return h
+		}
+	}
+}
+
+func (t *trap) setRead()  { t.read.Store(true) }
+func (t *trap) setWrite() { t.write.Store(true) }
+
+func TestPanic_OfADialIsABackendThatCannotBeReached(t *testing.T) {
+	pool, b := h2cPool(t, h2cBackend(t, echo))
+	pool.Balancer = shaky{b}
+	f := serve(t, pool)
+	if r := await(t, "an answer", f.get("h1")); r.err != nil || !strings.HasPrefix(r.body, "502") {
+		t.Errorf("%+v", r)
+	}
+	f.panicked(inBackend)
+	b.next()
+}
+
+// shaky is a Balancer that panics when a backend was reached.
+type shaky struct{ *backends }
+
+func (shaky) Reached(string) { panic(private) }
