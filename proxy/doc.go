@@ -17,6 +17,7 @@
 //	handler.go    a request's whole way. It is admitted: method, authority (421
 //	              where the connection's site does not serve it), path, route
 //	              (route.go), the route's own limits (routelimits.go)
+//	maxforwards.go  an OPTIONS may go no further than here
 //	redirect.go   or it has come by plain HTTP and is sent to HTTPS
 //	edit.go       its fields become the backend's, forwarded.go's among them, and
 //	              the answer's become the client's

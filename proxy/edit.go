@@ -15,6 +15,9 @@ func (x *exchange) editRequest() {
 		if edits.drops(f) {
 			continue
 		}
+		if x.forwards != noForwards && f.Is(maxForwardsName) {
+			f = x.forwardedOnceMore(f)
+		}
 		if !isClaim(f) {
 			x.fields = append(x.fields, f)
 		} else if x.conn.peer.trusted && f.ID == message.Other && !hasUnderscore(f.Name) {

@@ -29,6 +29,7 @@ var (
 	errBadPath       = &failure{http.StatusBadRequest, "bad path"}
 	errMisdirected   = &failure{http.StatusMisdirectedRequest, "misdirected"}
 	errNoRoute       = &failure{http.StatusNotFound, "no route"}
+	errMaxForwards   = &failure{http.StatusBadRequest, "bad Max-Forwards"}
 	errWebSocketKey  = &failure{http.StatusBadRequest, "bad WebSocket key"}
 	errMethod        = &failure{http.StatusMethodNotAllowed, "method not allowed"}
 	errBodyBroken    = &failure{http.StatusBadRequest, "client broke its body"}

@@ -34,6 +34,7 @@ type record struct {
 	requestID []byte // X-Request-ID
 	path      []byte // as it came, without the query
 	route     *route
+	forwards  int              // that Max-Forwards allows, or noForwards
 	out       message.Request  // what the backend gets
 	head      message.Response // what the client gets
 	tries     int

@@ -35,6 +35,9 @@ func (x *exchange) answerIt() error {
 	if err := x.admit(); err != nil {
 		return err
 	}
+	if x.forwards == 0 {
+		return x.answerOptions()
+	}
 	return x.forward()
 }
 
@@ -57,7 +60,10 @@ func (x *exchange) admit() error {
 	if x.route = x.site.routes.find(decoded); x.route == nil {
 		return errNoRoute
 	}
-	return x.route.admits(x.in)
+	if err := x.route.admits(x.in); err != nil {
+		return err
+	}
+	return x.takeMaxForwards()
 }
 
 var slash = []byte("/")

@@ -101,6 +101,9 @@ func oracleRewrite(pr *httputil.ProxyRequest, address string) {
 			delete(out.Header, name)
 		}
 	}
+	if n, err := strconv.Atoi(out.Header.Get("Max-Forwards")); err == nil && out.Method == "OPTIONS" {
+		out.Header.Set("Max-Forwards", strconv.Itoa(n-1)) // which ReverseProxy leaves alone
+	}
 	host := pr.In.Host
 	out.Header.Set("X-Forwarded-Host", host)
 	if strings.Contains(host, ":") {
