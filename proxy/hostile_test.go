@@ -165,6 +165,7 @@ var hostile = []struct{ name, send, want, saw string }{
 	{"host with a path", "GET / HTTP/1.1\nHost: " + www + "/x\n\n", "400 closed", ""},
 	{"target of another host", "GET https://evil.example/ HTTP/1.1\n" + hHost + "\n", "400 closed", ""},
 	{"target of the host", "GET https://" + www + "/x HTTP/1.1\n" + hHost + "\n", "200 kept", "GET /x"},
+	{"target by http", "GET http://" + www + "/x HTTP/1.1\n" + hHost + "\n", "421 closed", ""},
 	{"target with another scheme", "GET ftp://" + www + "/x HTTP/1.1\n" + hHost + "\n", "400 closed", ""},
 	{"target without a slash", "GET x HTTP/1.1\n" + hHost + "\n", "400 closed", ""},
 	{"asterisk", "OPTIONS * HTTP/1.1\n" + hHost + "\n", "200 kept", "OPTIONS *"},

@@ -98,6 +98,16 @@ func TestRedirect_PortAndStatus(t *testing.T) {
 	}
 }
 
+// An https URI is nothing that plain HTTP may ask for (RFC 9110 §7.4).
+func TestRedirect_TargetOfHTTPSIsMisdirected(t *testing.T) {
+	f := redirecting(t, Redirect{})
+	conn := f.dialPlain()
+	conn.send("GET https://" + www + "/abs HTTP/1.1\nHost: " + www + "\n\n")
+	if res := conn.answer(); res.StatusCode != 421 || res.Header.Get("Location") != "" {
+		t.Errorf("%d, %v", res.StatusCode, res.Header)
+	}
+}
+
 // Whoever answers 400 closes, and its client sees the answer.
 func TestRedirect_WhatIsMalformedIsRefused(t *testing.T) {
 	f := redirecting(t, Redirect{})

@@ -83,6 +83,7 @@ func (s *Server) newListener(cfg Listener) *listener {
 	l.tls.GetConfigForClient = s.sites.configFor(cfg.Policy)
 	t := cfg.Timeouts
 	l.http1 = http1.Config{
+		Secure:  cfg.Redirect == nil,
 		MaxHead: cfg.MaxHeaderBytes, MaxFields: cfg.MaxFields, Underscores: cfg.Underscores,
 		Header: t.Header, Read: t.Read, Write: t.Write, Idle: t.Idle,
 	}.WithDefaults()

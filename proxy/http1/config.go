@@ -8,6 +8,7 @@ import (
 // Config is how a client's connection is treated. What is zero gets the default
 // named beside it.
 type Config struct {
+	Secure      bool // the connection has TLS: a target that names a scheme must name https, and otherwise http
 	MaxHead     int  // 64 KiB, and of a body's trailers
 	MaxFields   int  // 100 field lines, and as many trailers
 	MaxTarget   int  // 8 KiB

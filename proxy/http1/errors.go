@@ -46,6 +46,7 @@ var (
 	errExtension     = &Error{400, "malformed or overlong chunk extension"}
 	errTrailer       = &Error{400, "field that must not be a trailer"}
 	errSlow          = &Error{408, "head too slow"}
+	errScheme        = &Error{421, "the target's scheme is not the connection's"}
 	errTargetLong    = &Error{414, "target too long"}
 	errExpect        = &Error{417, "unknown expectation"}
 	errHeadLong      = &Error{431, "head too long"}

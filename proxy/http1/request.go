@@ -139,7 +139,7 @@ func (h *requestHead) finish(in *input, r *message.Request) *Error {
 		return errHost
 	}
 	r.Authority = h.host
-	if err := takeTarget(r, h.target); err != nil {
+	if err := takeTarget(r, h.target, h.cfg.Secure); err != nil {
 		return err
 	}
 	chunked, err := h.chunked(h.minor)

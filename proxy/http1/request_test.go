@@ -98,7 +98,8 @@ var requests = []struct{ name, raw, want string }{
 	{"too long and endless", "GET /" + strings.Repeat("a", 9<<10), "414"},
 	{"as long as may be", target("/" + strings.Repeat("a", 8<<10-1)), "GET /" + strings.Repeat("a", 8<<10-1) + " HTTP/1.1\nHost: a\n\n"},
 	{"absolute", target("http://a/b?c"), "GET /b?c HTTP/1.1\nHost: a\n\n"},
-	{"absolute by https", target("https://a/b"), "GET /b HTTP/1.1\nHost: a\n\n"},
+	{"absolute by https", target("https://a/b"), "421"},
+	{"absolute by https to another authority", target("https://b/"), "400"},
 	{"absolute in capitals", target("HTTP://A/b"), "GET /b HTTP/1.1\nHost: a\n\n"},
 	{"absolute without a path", target("http://a"), "GET / HTTP/1.1\nHost: a\n\n"},
 	{"absolute with only a query", target("http://a?b"), "GET /?b HTTP/1.1\nHost: a\n\n"},
@@ -356,6 +357,24 @@ func unchunk(text string) string {
 		chunk, rest, _ := strings.Cut(rest, "\n")
 		data.WriteString(chunk)
 		body = rest
+	}
+}
+
+// A target's scheme must be its connection's (RFC 9110 §7.4).
+func TestRequests_SchemeOfASecureConnection(t *testing.T) {
+	for _, c := range []struct{ target, want string }{
+		{"https://a/b", "GET /b HTTP/1.1\nHost: a\n\n"},
+		{"HTTPS://A?b", "GET /?b HTTP/1.1\nHost: a\n\n"},
+		{"/b", "GET /b HTTP/1.1\nHost: a\n\n"},
+		{"http://a/b", "421"},
+		{"Http://a", "421"},
+		{"http://b/", "400"},
+		{"ftp://a/", "400"},
+	} {
+		got := serveScript(t, target(c.target), 0, answerOK, Config{Secure: true})
+		if err := checkRequestCase(got, c.want, 0); err != nil {
+			t.Errorf("%s: %v\nclient: %.300q\nbackend: %.300q", c.target, err, got.client, got.backend)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ var (
 // takeTarget fills in what the target says beside Host (RFC 9112 §3.2), and
 // holds both to each other: who reads the one must not see another site than
 // who reads the other.
-func takeTarget(r *message.Request, target []byte) *Error {
+func takeTarget(r *message.Request, target []byte, secure bool) *Error {
 	switch {
 	case string(r.Method) == "CONNECT":
 		if !validHost(target) || bytes.LastIndexByte(target, ':') < 0 {
@@ -29,12 +29,14 @@ func takeTarget(r *message.Request, target []byte) *Error {
 		}
 		r.Path = target
 	default:
-		return takeAbsolute(r, target)
+		return takeAbsolute(r, target, secure)
 	}
 	return checkPath(r.Path)
 }
 
-func takeAbsolute(r *message.Request, target []byte) *Error {
+// takeAbsolute takes no target of another scheme than the connection's: what is https
+// must have come by TLS, and what is http is another resource (RFC 9110 §7.4).
+func takeAbsolute(r *message.Request, target []byte, secure bool) *Error {
 	scheme, rest, ok := bytes.Cut(target, []byte("://"))
 	if !ok || !fold(scheme, "http") && !fold(scheme, "https") {
 		return errTarget
@@ -48,6 +50,9 @@ func takeAbsolute(r *message.Request, target []byte) *Error {
 	}
 	if err := takeAuthority(r, rest[:end]); err != nil {
 		return err
+	}
+	if fold(scheme, "https") != secure {
+		return errScheme
 	}
 	switch path := rest[end:]; {
 	case len(path) == 0 && string(r.Method) == "OPTIONS":
