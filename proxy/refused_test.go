@@ -24,6 +24,7 @@ func TestRefused_EachIsWrittenDown(t *testing.T) {
 		{"malformed", 400, [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", www}, {":path", "/\xff"}}},
 		{"head too long", 431, [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", www}, {":path", "/"}, {"x", large}, {"y", large}}},
 		{"unknown expectation", 417, [][2]string{{":method", "POST"}, {":scheme", "https"}, {":authority", www}, {":path", "/"}, {"expect", "miracles"}}},
+		{"scheme is not the connection's", 421, [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", www}, {":path", "/"}}},
 		{"unknown kind of tunnel", 501, [][2]string{{":method", "CONNECT"}, {":authority", www + ":443"}}},
 	} {
 		f.sendHead(h, uint32(2*i+1), tc.fields, false)
@@ -35,7 +36,7 @@ func TestRefused_EachIsWrittenDown(t *testing.T) {
 			t.Errorf("%s: logged %q", tc.outcome, outcome)
 		}
 	}
-	if n := testutil.CollectAndCount(f.server.metrics.requests); n != 4 {
+	if n := testutil.CollectAndCount(f.server.metrics.requests); n != 5 {
 		t.Errorf("%d series", n)
 	}
 }

@@ -5,8 +5,8 @@ import "time"
 // Config says what a connection allows its peer. The zero value of each setting
 // takes the default that is named beside it.
 type Config struct {
-	// Secure is true under TLS: a request's :scheme must be https then, and
-	// otherwise may also be http. Only a server looks at it.
+	// Secure is true under TLS: a request's :scheme must be https then, and one of http
+	// is answered with 421; otherwise it may be both. Only a server looks at it.
 	Secure bool
 
 	// Refused is told of each request that no handler sees: with what it was

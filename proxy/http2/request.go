@@ -13,6 +13,8 @@ func (r refusal) Error() string {
 	switch r {
 	case refuseLarge:
 		return "head too long"
+	case refuseScheme:
+		return "scheme is not the connection's"
 	case refuseExpects:
 		return "unknown expectation"
 	}
@@ -21,6 +23,7 @@ func (r refusal) Error() string {
 
 const (
 	refuseName    refusal = 400
+	refuseScheme  refusal = 421 // RFC 9110 §7.4
 	refuseLarge   refusal = 431 // RFC 6585 §5
 	refuseExpects refusal = 417 // RFC 9110 §10.1.1
 	refuseConnect refusal = 501 // RFC 8441 §4
@@ -193,7 +196,7 @@ func (s *stream) setTarget(p *pseudo, host []byte) error {
 		return malformed(":protocol without CONNECT")
 	case p.protocol != nil && !validMethod(p.protocol):
 		return malformed(":protocol that is no token")
-	case !s.c.cfg.schemeOK(p.scheme):
+	case string(p.scheme) != "https" && string(p.scheme) != "http":
 		return malformed(":scheme missing or wrong")
 	case !validPath(p.path) && (string(p.path) != "*" || string(p.method) != "OPTIONS"):
 		return malformed(":path missing or wrong")
@@ -203,6 +206,9 @@ func (s *stream) setTarget(p *pseudo, host []byte) error {
 	}
 	if !validAuthority(r.Authority) || host != nil && !bytes.EqualFold(host, r.Authority) {
 		return malformed(":authority missing, wrong, or not as host")
+	}
+	if s.c.cfg.Secure && string(p.scheme) != "https" {
+		return refuseScheme
 	}
 	if p.protocol != nil {
 		if !bytes.EqualFold(p.protocol, []byte("websocket")) {
@@ -214,10 +220,6 @@ func (s *stream) setTarget(p *pseudo, host []byte) error {
 }
 
 var websocket = []byte("websocket")
-
-func (c *Config) schemeOK(scheme []byte) bool {
-	return string(scheme) == "https" || !c.Secure && string(scheme) == "http"
-}
 
 // nameOK says whether a name is free of underscores or may have them.
 func (c *Config) nameOK(name []byte) bool {
