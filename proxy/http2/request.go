@@ -11,6 +11,8 @@ type refusal int
 
 func (r refusal) Error() string {
 	switch r {
+	case refuseName:
+		return "field name with an underscore"
 	case refuseLarge:
 		return "head too long"
 	case refuseScheme:
