@@ -62,7 +62,8 @@ func (s *Server) waitRequests(ctx context.Context) {
 	defer again.Stop()
 	for {
 		s.clients.shutdown()
-		if s.requests.count() <= s.tunnels.count() && s.clients.count() <= s.tunnels.count() {
+		requests, clients := s.requests.count(), s.clients.count()
+		if tunnels, conns := s.tunnels.count(); requests <= tunnels && clients <= conns {
 			return
 		}
 		select {

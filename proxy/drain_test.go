@@ -114,6 +114,48 @@ func TestDrain_TunnelsEndWhenRequestsAreDone(t *testing.T) {
 	}
 }
 
+// Tunnels that share a connection must not hide another one that still works.
+func TestDrain_TunnelsOfOneConnectionHideNoOther(t *testing.T) {
+	chat, _ := poolOf(t, wsEcho(t))
+	plain, _ := poolOf(t, backend(t, echo))
+	f := serve(t, plain, func(c *Config) {
+		c.Sites[0].Routes = append(c.Sites[0].Routes, Route{Path: "/chat", Pool: chat})
+	})
+	shared := &http.Client{Transport: extended{f.transport()}}
+	var ws [2]*websocket.Conn
+	for i := range ws {
+		c, _, err := websocket.Dial(t.Context(), base+"/chat", &websocket.DialOptions{HTTPClient: shared})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.CloseNow()
+		ws[i] = c
+	}
+	late := f.dial(www)
+	late.send("GET / HTTP/1.1\n")
+	for f.server.clients.count() != 2 {
+		time.Sleep(time.Millisecond)
+	}
+	f.stop()
+	f.log.until(t, "draining")
+	for end := time.Now().Add(freshGrace); time.Now().Before(end); time.Sleep(freshGrace / 20) {
+		if err := ws[0].Write(t.Context(), websocket.MessageText, []byte("still here")); err != nil {
+			t.Fatal("the tunnels were cut while a request came")
+		}
+		if _, _, err := ws[0].Read(t.Context()); err != nil {
+			t.Fatal("the tunnels were cut while a request came")
+		}
+	}
+	late.send("Host: " + www + "\n\n")
+	if res := late.answer(); res.StatusCode != 200 {
+		t.Errorf("%d", res.StatusCode)
+	}
+	f.wait()
+	if line := f.log.until(t, "drained"); line["tunnels_cut"].Int64() != 2 || line["requests_cut"].Int64() != 0 {
+		t.Errorf("logged %v", line)
+	}
+}
+
 // A drain that has waited for handshakes must find what has come of them.
 func TestDrain_KnowsOfAConnectionWhenItsHandshakeIsDone(t *testing.T) {
 	pool, _ := poolOf(t)

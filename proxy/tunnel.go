@@ -17,6 +17,7 @@ import (
 // listener's tunnel timeout.
 type tunnel struct {
 	server  *Server
+	conn    *conn // the client's, which may have others
 	client  message.Exchange
 	backend message.Call
 	idle    *watch
@@ -39,7 +40,7 @@ func (f *forwarder) switchProtocols(x *exchange, k link, head *message.Response)
 	if err := x.editSwitch(head); err != nil {
 		return f.explain(x, false, err)
 	}
-	t := &tunnel{server: x.server, client: x.client, backend: k}
+	t := &tunnel{server: x.server, conn: x.conn, client: x.client, backend: k}
 	if !x.server.tunnels.add(t) {
 		return nil, errCut
 	}
@@ -140,10 +141,15 @@ func (ts *tunnels) remove(t *tunnel) {
 	delete(ts.open, t)
 }
 
-func (ts *tunnels) count() int {
+// count is how many are open, and how many connections of clients have some.
+func (ts *tunnels) count() (tunnels, conns int) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	return len(ts.open)
+	with := map[*conn]struct{}{}
+	for t := range ts.open {
+		with[t.conn] = struct{}{}
+	}
+	return len(ts.open), len(with)
 }
 
 // cutAll cuts what is open, refuses what comes later, and returns how many it cut.
