@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // conn is an accepted connection below TLS, and what must be known of it above.
@@ -65,6 +66,19 @@ func (c *conn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.closed)
 	return err
+}
+
+// closeGrace is how long the end of TCP may take to come behind that of TLS.
+const closeGrace = 50 * time.Millisecond
+
+// halfClosed says whether a client of HTTP/1.1 that has said that it sends no more still
+// waits for an answer.
+func (c *conn) halfClosed() bool {
+	if c.gone == nil || c.gone() {
+		return false
+	}
+	time.Sleep(closeGrace)
+	return !c.gone()
 }
 
 // shaken notes what the handshake came to.

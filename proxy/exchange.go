@@ -119,9 +119,18 @@ func (x *exchange) left() error {
 		return f
 	}
 	if x.gone.Load() || !x.broken && x.conn.gone != nil && x.conn.gone() {
-		return errClientGone
+		return x.departed()
 	}
 	return nil
+}
+
+// departed is what is said of a client that is gone. One that broke its body has been
+// cut off by its codec.
+func (x *exchange) departed() *failure {
+	if x.in.Length != 0 && http2.Malformed(x.client) {
+		return errBodyBroken
+	}
+	return errClientGone
 }
 
 // breakOff ends the answer so that the client does not take it for whole.

@@ -184,6 +184,12 @@ func TestTimeout_SlowReaderIsCut(t *testing.T) {
 // dialHTTP2 opens a connection for HTTP/2 frames by hand.
 func (f *front) dialHTTP2() *http2.Framer {
 	f.t.Helper()
+	h, _ := f.dialHTTP2Conn()
+	return h
+}
+
+func (f *front) dialHTTP2Conn() (*http2.Framer, net.Conn) {
+	f.t.Helper()
 	conf := f.tls(www)
 	conf.NextProtos = []string{"h2"}
 	c, err := tls.Dial("tcp", f.addr, conf)
@@ -197,7 +203,7 @@ func (f *front) dialHTTP2() *http2.Framer {
 	if err := h.WriteSettings(); err != nil {
 		f.t.Fatal(err)
 	}
-	return h
+	return h, c
 }
 
 func TestTimeout_StreamWithoutWindowIsCut(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport/proxy/http1"
 	"sallyport/proxy/http2"
 	"sallyport/proxy/message"
 )
@@ -80,7 +81,7 @@ func (x *exchange) takeBody() error {
 			return nil
 		}
 		if err != nil {
-			return bodyFault(err)
+			return x.bodyFault(err)
 		}
 		if len(u.body) == int(x.in.Length) && !ready(body) {
 			// The end is known though nothing has said it yet.
@@ -100,15 +101,19 @@ func (x *exchange) converse() {
 }
 
 // bodyFault says what became of a body that its client did not send whole.
-func bodyFault(err error) *failure {
-	var reset *http2.ResetError
+func (x *exchange) bodyFault(err error) *failure {
+	var malformed *http1.Error
 	switch {
 	case isTimeout(err):
 		return errBodySlow
-	case errors.As(err, &reset):
-		return errClientGone // it has cancelled all of the request
+	case errors.As(err, &malformed), errors.Is(err, http2.ErrMalformed):
+		return errBodyBroken
+	case x.server.cut.Load():
+		return errCut
+	case err == io.ErrUnexpectedEOF && x.conn.halfClosed():
+		return errBodyBroken
 	}
-	return errBodyBroken
+	return errClientGone
 }
 
 // ready says whether a body has something to read without a wait, where the
@@ -187,7 +192,7 @@ func (x *exchange) send(c message.Call) {
 		case u.over.Load():
 			return
 		case err != nil:
-			x.uploadFails(bodyFault(err))
+			x.uploadFails(x.bodyFault(err))
 			return
 		case x.route.tooLarge(u.bytes.Load()):
 			x.uploadFails(errBodyLarge)

@@ -2,10 +2,14 @@ package proxy
 
 import (
 	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -38,5 +42,68 @@ func TestUpload_ThatOutlivesItsAnswerIsStoppedWithoutAnError(t *testing.T) {
 	}
 	if line := f.access.next(t); line["status"].Int64() != 200 || line["outcome"].String() != "ok" {
 		t.Errorf("logged %v", line)
+	}
+}
+
+// Who leaves within a body is gone; only a body that cannot be read is a bad request.
+func TestUpload_ClientThatVanishesIsGone(t *testing.T) {
+	pool, b := poolOf(t, backend(t, echo))
+	f := serve(t, pool)
+	counted := "POST / HTTP/1.1\nHost: " + www + "\nContent-Length: 100\n\nhel"
+	streamed := "POST / HTTP/1.1\nHost: " + www + "\nTransfer-Encoding: chunked\n\n5\nhel"
+	hurry := func(c *raw) { // no close_notify, and a reset in place of FIN
+		tcp := c.Conn.(*tls.Conn).NetConn().(*net.TCPConn)
+		tcp.SetLinger(0)
+		tcp.Close()
+	}
+	politely := func(c *raw) { c.Close() }
+	for name, tc := range map[string]struct {
+		request string
+		leave   func(*raw)
+	}{
+		"small, politely":    {counted, politely},
+		"small, in a hurry":  {counted, hurry},
+		"stream, politely":   {streamed, politely},
+		"stream, in a hurry": {streamed, hurry},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := f.dial(www)
+			c.send(tc.request)
+			for f.server.requests.count() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			tc.leave(c)
+			if line := f.access.next(t); line["status"].Int64() != 499 || line["outcome"].String() != errClientGone.outcome {
+				t.Errorf("logged %v", line)
+			}
+		})
+	}
+	for name, tc := range map[string]struct {
+		length string
+		then   func(*http2.Framer, net.Conn)
+		status int64
+	}{
+		"HTTP/2, small":           {"100", func(_ *http2.Framer, c net.Conn) { c.Close() }, 499},
+		"HTTP/2, stream":          {"100000", func(_ *http2.Framer, c net.Conn) { c.Close() }, 499},
+		"HTTP/2, reset":           {"100000", func(h *http2.Framer, _ net.Conn) { h.WriteRSTStream(1, http2.ErrCodeCancel) }, 499},
+		"HTTP/2, of wrong length": {"100000", func(h *http2.Framer, _ net.Conn) { h.WriteData(1, true, nil) }, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, c := f.dialHTTP2Conn()
+			f.sendHead(h, 1, [][2]string{{":method", "POST"}, {":scheme", "https"}, {":authority", www}, {":path", "/"}, {"content-length", tc.length}}, false)
+			h.WriteData(1, false, []byte("hel"))
+			for f.server.requests.count() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			tc.then(h, c)
+			if line := f.access.next(t); line["status"].Int64() != tc.status || (line["outcome"].String() == errClientGone.outcome) != (tc.status == 499) {
+				t.Errorf("logged %v", line)
+			}
+		})
+	}
+	for len(b.changed) > 0 {
+		if r := b.next(); r.err != nil && !errors.Is(r.err, context.Canceled) {
+			t.Errorf("the backend was blamed: %v", r.err)
+		}
 	}
 }

@@ -21,6 +21,9 @@ var (
 	// ErrNothing says that a call was waited on for Config.Look and had nothing
 	// to read. It is as good as before.
 	ErrNothing = errors.New("http2: nothing to read yet")
+	// ErrMalformed says that a message broke the rules, for which its stream was reset
+	// (RFC 9113 §8.1.1).
+	ErrMalformed = errors.New("http2: the peer broke its message")
 	// ErrStopped says that a backend has answered, and wants no more of the
 	// request. Its answer is as good as any (RFC 9113 §8.1).
 	ErrStopped = errors.New("http2: the backend wants no more of the request")
@@ -86,6 +89,8 @@ type streamError struct {
 }
 
 func (e *streamError) Error() string { return e.reason }
+
+func (e *streamError) Is(target error) bool { return target == ErrMalformed }
 
 // malformed is what RFC 9113 §8.1.1 calls so.
 func malformed(reason string) *streamError {

@@ -247,6 +247,18 @@ func (e *exchange) OnGone(f func()) {
 	}
 }
 
+// Malformed says whether an exchange has ended because its client broke the request.
+// That is never so for one that is not HTTP/2's.
+func Malformed(ex message.Exchange) bool {
+	e, ok := ex.(*exchange)
+	if !ok {
+		return false
+	}
+	s, err := e.enter()
+	defer e.leave(s)
+	return err == nil && errors.Is(s.err, ErrMalformed)
+}
+
 // ResetLike resets an exchange as its backend has reset the call: gRPC tells a
 // cancelled call from a failed one by the code. A call that was not processed is
 // refused, so that the client may make it again. Any other error, and an
