@@ -135,14 +135,21 @@ func (x *exchange) departed() *failure {
 
 // breakOff ends the answer so that the client does not take it for whole.
 func (x *exchange) breakOff() {
-	x.broken = true
+	x.breaks()
 	x.client.Reset()
+}
+
+// breaks comes before the reset, whose end of the upload must not be taken for the
+// client's doing.
+func (x *exchange) breaks() {
+	x.broken = true
+	x.upload.over.Store(true)
 }
 
 // breakOffLike is breakOff as the backend broke off: gRPC tells a call that was
 // cancelled from one that failed by HTTP/2's code.
 func (x *exchange) breakOffLike(err error) {
-	x.broken = true
+	x.breaks()
 	http2.ResetLike(x.client, err)
 }
 

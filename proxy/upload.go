@@ -24,7 +24,7 @@ type upload struct {
 
 	running bool          // the goroutine was started
 	done    chan struct{} // gets one when it has ended
-	over    atomic.Bool   // the answer is complete: nobody needs the rest
+	over    atomic.Bool   // the answer is complete, or broken off: nobody needs the rest
 	word    chan bool     // whether to send, where the client waits for 100 (Continue); else nil
 
 	fault atomic.Pointer[failure] // how the client broke the body

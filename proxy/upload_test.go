@@ -45,6 +45,37 @@ func TestUpload_ThatOutlivesItsAnswerIsStoppedWithoutAnError(t *testing.T) {
 	}
 }
 
+// A reset that a broken answer makes ends the upload too, and says nothing of the client.
+func TestUpload_BrokenAnswerIsTheBackendsFault(t *testing.T) {
+	pool, b := poolOf(t, rawBackend(t, func(c net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\nhalf")
+		}
+	}))
+	f := serve(t, pool)
+	bothProtocols(t, func(t *testing.T, protocol string) {
+		c := f.client(protocol)
+		for range 50 { // it was a race
+			r, w := io.Pipe()
+			go func() { io.Copy(w, zeroes(1<<30)) }()
+			res, err := c.Post(base+"/", "text/plain", r)
+			if err == nil {
+				if _, err := io.Copy(io.Discard, res.Body); err == nil {
+					t.Error("half an answer was taken for a whole one")
+				}
+				res.Body.Close()
+			}
+			r.Close()
+			if b.next().err == nil {
+				t.Error("the backend was not blamed")
+			}
+			if line := f.access.next(t); line["outcome"].String() != errBackendBroken.outcome {
+				t.Errorf("logged %v", line)
+			}
+		}
+	})
+}
+
 // Who leaves within a body is gone; only a body that cannot be read is a bad request.
 func TestUpload_ClientThatVanishesIsGone(t *testing.T) {
 	pool, b := poolOf(t, backend(t, echo))
