@@ -48,10 +48,6 @@ func (x *Call) begin() {
 	x.conn.out.begin()
 }
 
-// Sent is how many bytes may have reached the backend. With 0 the request
-// can be sent elsewhere, whatever it is.
-func (x *Call) Sent() int64 { return x.conn.out.sent.Load() }
-
 // Answered says whether any of an answer has come. As long as nothing has, an
 // idempotent request can be sent again (RFC 9110 §9.2.2), if its body still can.
 func (x *Call) Answered() bool { return x.answered.Load() }
