@@ -3,7 +3,6 @@ package http1
 import (
 	"net"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"sallyport/proxy/message"
@@ -20,7 +19,6 @@ type output struct {
 	n     int
 	kind  kind
 	left  int64 // of a counted body
-	sent  atomic.Int64
 	err   error // sticky: what was sent is not known any more
 
 	look   func() error // before a message's first byte is sent; nil: nothing is to be seen
@@ -30,7 +28,6 @@ type output struct {
 // begin starts a message. Its head comes first, as bytes.
 func (o *output) begin() {
 	o.kind, o.left = none, 0
-	o.sent.Store(0)
 	o.unseen = o.look != nil
 }
 
@@ -86,7 +83,6 @@ func (o *output) send(p []byte) {
 		}
 		var n int
 		n, o.err = o.conn.Write(p[:min(len(p), maxWrite)])
-		o.sent.Add(int64(n))
 		p = p[n:]
 	}
 }
