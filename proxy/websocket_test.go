@@ -44,7 +44,7 @@ func h2cBackend(t testing.TB, h http.HandlerFunc) string {
 // GET of which the connection can be taken over.
 func wsEchoH2C(t testing.TB) string {
 	return rawBackend(t, func(c net.Conn) {
-		http2codec.Serve(c, http2codec.Config{}, func(x message.Exchange) {
+		http2codec.NewServerConn(c, http2codec.Config{}, func(x message.Exchange) {
 			in := x.Request()
 			r := httptest.NewRequest("GET", string(in.Path), nil)
 			for _, f := range in.Fields {
@@ -71,7 +71,7 @@ func wsEchoH2C(t testing.TB) string {
 			x.End(nil)
 			far.Close()
 			wg.Wait()
-		})
+		}).Run()
 	})
 }
 
@@ -260,7 +260,7 @@ func TestWebSocket_RefusalIsAnOrdinaryAnswer(t *testing.T) {
 	bothProtocols(t, func(t *testing.T, client string) {
 		web, _ := poolOf(t, backend(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) }))
 		h2c, _ := h2cPool(t, rawBackend(t, func(c net.Conn) {
-			http2codec.Serve(c, http2codec.Config{}, func(x message.Exchange) { x.WriteHead(&message.Response{Status: 403}, true) })
+			http2codec.NewServerConn(c, http2codec.Config{}, func(x message.Exchange) { x.WriteHead(&message.Response{Status: 403}, true) }).Run()
 		}))
 		for _, pool := range []*Pool{web, h2c} {
 			if _, res, err := serve(t, pool).webSocketBy(client); err == nil || res == nil || res.StatusCode != 403 {

@@ -27,12 +27,9 @@ type view struct {
 // known are the fields that differ by intent: what a codec takes out, and what
 // net/http adds ("Cache-Control" for a "Pragma", RFC 9111 §5.4 has given that up).
 func (v *view) known(named []string) {
-	for id := message.Connection; id.Name() != ""; id++ {
-		if isHop(id) {
-			v.Fields.Del(id.Name())
-		}
-		if id == message.XRequestID {
-			break
+	for name := range v.Fields {
+		if isHop(message.IDOf([]byte(name))) {
+			delete(v.Fields, name)
 		}
 	}
 	for _, name := range named {

@@ -38,11 +38,6 @@ func NewServerConn(nc net.Conn, cfg Config, handler func(message.Exchange)) *Ser
 	return c
 }
 
-// Serve serves a connection until it ends: NewServerConn and Run.
-func Serve(nc net.Conn, cfg Config, handler func(message.Exchange)) error {
-	return NewServerConn(nc, cfg, handler).Run()
-}
-
 // Run serves until the connection ends, and all handlers have returned. It
 // closes the connection. nil says that the client closed it between frames, that
 // it was idle, or that it was drained.

@@ -71,9 +71,6 @@ var byLength = func() (table [maxName + 1][]FieldID) {
 
 const maxName = len("strict-transport-security")
 
-// Name is the field's name in lower case, "" for Other.
-func (id FieldID) Name() string { return names[id] }
-
 // IDOf returns the number of a field's name, in whichever case it is written.
 func IDOf(name []byte) FieldID {
 	if len(name) > maxName {
