@@ -42,6 +42,36 @@ func TestRefused_EachIsWrittenDown(t *testing.T) {
 	}
 }
 
+// TestRefused_StreamsBeyondTheBoundAreWrittenDown has a client that opens more than it may.
+func TestRefused_StreamsBeyondTheBoundAreWrittenDown(t *testing.T) {
+	address, _, let := held(t)
+	pool, _ := poolOf(t, address)
+	f := serve(t, pool)
+	h := f.dialSettled()
+	h.WriteSettingsAck()
+	const most = 100
+	for i := range uint32(most + 1) {
+		f.sendHead(h, 2*i+1, [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", www}, {":path", "/"}}, true)
+	}
+	line := f.access.next(t)
+	if line["status"].Int64() != 429 || line["outcome"].String() != "too many streams at once" || line["protocol"].String() != "HTTP/2.0" {
+		t.Errorf("logged %v", line)
+	}
+	for {
+		fr, err := h.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rst, ok := fr.(*http2.RSTStreamFrame); ok {
+			if rst.ErrCode != http2.ErrCodeRefusedStream || rst.StreamID != 2*most+1 {
+				t.Errorf("%v with %v", rst, rst.ErrCode)
+			}
+			break
+		}
+	}
+	close(let)
+}
+
 // sendHead sends a field section in as many frames as it takes.
 func (f *front) sendHead(h *http2.Framer, id uint32, fields [][2]string, end bool) {
 	f.t.Helper()

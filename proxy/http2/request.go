@@ -17,6 +17,8 @@ func (r refusal) Error() string {
 		return "head too long"
 	case refuseScheme:
 		return "scheme is not the connection's"
+	case refuseStream:
+		return "too many streams at once"
 	case refuseExpects:
 		return "unknown expectation"
 	}
@@ -29,6 +31,10 @@ const (
 	refuseLarge   refusal = 431 // RFC 6585 §5
 	refuseExpects refusal = 417 // RFC 9110 §10.1.1
 	refuseConnect refusal = 501 // RFC 8441 §4
+
+	// refuseStream is not answered, but reset with REFUSED_STREAM: its client may make it
+	// again when others are over (RFC 9113 §5.1.2, §8.7).
+	refuseStream refusal = 429
 )
 
 // pseudo are the pseudo-fields of a request (RFC 9113 §8.3.1). nil is one that

@@ -82,6 +82,7 @@ func (c *ServerConn) takeHeaders(f frame, b *block, end bool) error {
 		return c.free.charge(costFrame)
 	}
 	if len(c.streams) >= c.cfg.MaxStreams {
+		c.refused = refuseStream
 		return c.refuse(f.id, http2.ErrCodeRefusedStream)
 	}
 	return c.open(f.id, b, end)
