@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -23,7 +21,8 @@ func checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Try everything that the configuration names, without serving",
 		Long: `Check reads the configuration, opens its addresses, logs in to its tokens,
-proves each key with its certificate by test signatures, and dials the backends.
+proves each key with its certificate by test signatures, and dials the backends,
+of which those of protocol: h2c have to answer by HTTP/2.
 It reports every problem at once, by the path of the setting, and exits with 1
 if there is one. Warnings, a backend that is down among them, do not fail it.`,
 		Example: `  sallyport check --config /etc/sallyport/sallyport.yaml
@@ -58,6 +57,9 @@ func check(ctx context.Context, file string, listen bool, stdout, stderr io.Writ
 	}
 	for _, w := range s.warnings {
 		fmt.Fprintf(stderr, "warning: %s\n", w)
+		if w.Hint != "" {
+			fmt.Fprintf(stderr, "hint: %s\n", w.Hint)
+		}
 	}
 	s.describe(stdout)
 	return nil
@@ -72,36 +74,6 @@ func (s *service) warnOfExpiry(now time.Time) {
 			if left := leaf.NotAfter.Sub(now); left < hsm.ExpiresSoon {
 				s.warn(fmt.Sprintf("sites[%d].certificates[%d]", i, j), "the certificate (%s) expires in %d days", leaf.Subject, int(left.Hours()/24))
 			}
-		}
-	}
-}
-
-// dialBackends warns of each backend that cannot be reached now. All are dialled
-// at once, so that dead ones cost one timeout together.
-func (s *service) dialBackends(ctx context.Context) {
-	type outcome struct {
-		path string
-		err  error
-	}
-	var all []*outcome
-	var dialling sync.WaitGroup
-	for i, p := range s.config.Pools {
-		for j, b := range p.Backends {
-			o := &outcome{path: fmt.Sprintf("pools[%d].backends[%d].address", i, j)}
-			all = append(all, o)
-			dialling.Go(func() {
-				d := net.Dialer{Timeout: time.Duration(p.Timeouts.Connect)}
-				conn, err := d.DialContext(ctx, "tcp", b.Address)
-				if o.err = err; err == nil {
-					conn.Close()
-				}
-			})
-		}
-	}
-	dialling.Wait()
-	for _, o := range all {
-		if o.err != nil {
-			s.warn(o.path, "cannot be reached now: %v", o.err)
 		}
 	}
 }

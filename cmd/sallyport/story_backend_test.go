@@ -100,6 +100,13 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// newPlainBackend is a server of HTTP/1.1 alone.
+func newPlainBackend(t testing.TB) string {
+	s := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
 // closedAddress is an address where nothing listens.
 func closedAddress(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -60,8 +60,9 @@ func TestStories_Remote(t *testing.T) { runStories(t, "remote", hsmtest.NewRemot
 //	wait-for FILE TEXT    until the file has the text
 //
 // and curl, made to find the test's names. $ROOT is the repository. The backends are at $BACKEND1 and
-// $BACKEND2, and $DOWN is an address where nothing listens. $MODULE is the token's library, $ENV the
-// --env flags that it needs, and $HSM the folder of the token's files.
+// $BACKEND2, $HTTP1 is one that speaks no HTTP/2, and $DOWN is an address where nothing listens.
+// $MODULE is the token's library, $ENV the --env flags that it needs, and $HSM the folder of the
+// token's files.
 func runStories(t *testing.T, folder string, token func(testing.TB) *hsmtest.Token) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", folder),
@@ -135,6 +136,7 @@ func newWorld(t testing.TB, e *testscript.Env, token *hsmtest.Token) *world {
 	e.Setenv("BACKEND1", w.backends[0].address)
 	e.Setenv("BACKEND2", w.backends[1].address)
 	e.Setenv("DOWN", closedAddress(t))
+	e.Setenv("HTTP1", newPlainBackend(t))
 	e.Setenv("MODULE", w.token.Module)
 	e.Setenv("HSM", w.token.Dir)
 	root, err := filepath.Abs(filepath.Join("..", ".."))
