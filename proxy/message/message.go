@@ -51,8 +51,14 @@ type Sender interface {
 	// all that has been kept leaves at once. More or fewer bytes than the
 	// head's Length are an error.
 	WriteBody(p []byte, flush bool) error
-	// End ends the body, with trailer fields where the protocol can and the
-	// peer takes them. It is not called after a head with end true.
+	// End ends the body. It is not called after a head with end true.
+	//
+	// Trailer fields go where there is room for them: behind any body with HTTP/2, and
+	// with HTTP/1.1 behind one that is chunked. They are dropped without an error where
+	// it is not, because its head told a Length or the peer speaks HTTP/1.0. Nobody
+	// asks here whether the peer has said that it takes them (Request.Trailers): one that
+	// does not ignores them (RFC 9110 §6.5.1). Those of the framing, as Content-Length, are
+	// an error with HTTP/1.1, and must not be given to HTTP/2. A tunnel has none: nil.
 	End(trailers []Field) error
 }
 
