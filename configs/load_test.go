@@ -52,7 +52,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Protocol:      configs.ProtocolHTTP1,
 			ProxyProtocol: configs.Off,
 			Backends:      []configs.Backend{{Address: "10.0.0.1:8080"}},
-			Timeouts:      configs.PoolTimeouts{Connect: seconds(3), Response: seconds(60), Idle: seconds(90)},
+			Timeouts:      configs.PoolTimeouts{Connect: seconds(3), Response: seconds(60), Silence: seconds(3600), Idle: seconds(90)},
 		}},
 		Admin:           configs.Admin{Address: "127.0.0.1:9180", Socket: configs.AdminOff},
 		Log:             configs.Log{Level: "info", Format: "json", Access: true},

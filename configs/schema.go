@@ -237,6 +237,7 @@ const (
 type PoolTimeouts struct {
 	Connect  Duration `mapstructure:"connect" default:"3s"`   // a new connection
 	Response Duration `mapstructure:"response" default:"60s"` // the head of an answer
+	Silence  Duration `mapstructure:"silence" default:"1h"`   // an answer without progress
 	Idle     Duration `mapstructure:"idle" default:"90s"`     // a kept connection without a request
 }
 

@@ -82,7 +82,7 @@
 //
 // No wait is unbounded. A body's sender and an answer's reader may take any
 // time as long as they make progress (in the codecs); a backend may be silent for
-// ResponseTimeout before its answer and for the listener's Tunnel timeout
-// within it. Deadlines are moved only when a good part of them has passed, so
+// ResponseTimeout before its answer and for SilenceTimeout within it, and a tunnel for
+// the listener's Tunnel timeout. Deadlines are moved only when a good part of them has passed, so
 // they hold to about an eighth.
 package proxy

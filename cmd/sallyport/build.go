@@ -245,6 +245,7 @@ func (s *service) buildPools() {
 			Name: p.Name, Balancer: balancer, Protocol: backendProtocol(p.Protocol),
 			ConnectTimeout:  time.Duration(p.Timeouts.Connect),
 			ResponseTimeout: time.Duration(p.Timeouts.Response),
+			SilenceTimeout:  time.Duration(p.Timeouts.Silence),
 			IdleTimeout:     time.Duration(p.Timeouts.Idle),
 			ProxyHeader:     map[string]int{configs.ProxyV1: 1, configs.ProxyV2: 2}[p.ProxyProtocol],
 		}

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"log/slog"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/configs"
 	"sallyport/proxy"
@@ -17,5 +21,22 @@ func TestBuild_PoliciesOfConfigsAreThoseOfProxy(t *testing.T) {
 		if got, err := proxy.ParsePolicy(name); err != nil || got != want {
 			t.Errorf("policy %q is %v (%v), want %v", name, got, err, want)
 		}
+	}
+}
+
+func TestBuild_PoolsWaitAsLongAsTheyAreTold(t *testing.T) {
+	const connect, response, silence, idle = 1 * time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second
+	s := &service{log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry(), config: &configs.Config{Pools: []configs.Pool{{
+		Name:     "web",
+		Backends: []configs.Backend{{Address: "192.0.2.1:80"}},
+		Timeouts: configs.PoolTimeouts{
+			Connect: configs.Duration(connect), Response: configs.Duration(response),
+			Silence: configs.Duration(silence), Idle: configs.Duration(idle),
+		},
+	}}}}
+	s.buildPools()
+	p := s.pools["web"]
+	if p.ConnectTimeout != connect || p.ResponseTimeout != response || p.SilenceTimeout != silence || p.IdleTimeout != idle {
+		t.Errorf("%+v", p)
 	}
 }
