@@ -182,8 +182,11 @@ func (x *Call) End(trailers []message.Field) error {
 func (x *Call) hold() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.held = x.conn.asker != nil && x.conn.out.unseen && !x.begun
-	return x.held
+	if x.begun || x.conn.asker == nil || !x.conn.out.unseen {
+		return false // and whoever waits looks at held
+	}
+	x.held = true
+	return true
 }
 
 // ReadHead implements message.Call. An error is *Broken where the backend did
