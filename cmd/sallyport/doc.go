@@ -6,7 +6,8 @@
 // token_rescan.go, demo.go, signer.go, csr.go, version.go); what verbs share stands
 // beside them:
 //
-//	launch.go    the start, without PINs in the environment
+//	launch.go    the start, without PINs in the environment; slack.go lets its
+//	             timers be late
 //	run.go       the command line, errors and exit codes
 //	build.go     turns a configs.Config into tokens, certificates, sockets and pools,
 //	             gathering every problem by the path of its setting

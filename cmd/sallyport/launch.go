@@ -70,6 +70,11 @@ func startOver(environment []string) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("refuse to be traced: %w", err)
 	}
+	return hint(fmt.Errorf("start over without the PIN in the environment: %w", execute(environment)), "file: and credential: need no such start")
+}
+
+// execute executes this program in the process's place, and returns if that fails.
+func execute(environment []string) error {
 	// By its path ps shows its name, and not "exe"; but that may be gone.
 	path, err := os.Executable()
 	if err == nil {
@@ -78,7 +83,7 @@ func startOver(environment []string) error {
 	if err != nil {
 		err = syscall.Exec("/proc/self/exe", os.Args, environment)
 	}
-	return hint(fmt.Errorf("start over without the PIN in the environment: %w", err), "file: and credential: need no such start")
+	return err
 }
 
 const (

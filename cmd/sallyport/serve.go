@@ -44,6 +44,7 @@ The service log goes to standard error, the access log to standard output.`,
 }
 
 func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
+	takeTime()
 	// Session keys and requests are in this process's memory.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("switch off core dumps: %w", err)
@@ -54,6 +55,7 @@ func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	}
 	// Not before, since a signal that was caught would be lost if loadConfig
 	// starts over.
+	defer takeBallast()()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal is no longer caught

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -189,6 +190,9 @@ func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A call into the library keeps a processor of Go's until the runtime finds that
+	// it takes long. With one for each session nobody waits for that.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), open.sessions+2))
 	for range open.sessions {
 		go s.work()
 	}
