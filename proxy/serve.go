@@ -109,6 +109,9 @@ func (h *http1Client) Close() error { return h.socket.Close() }
 
 func (l *listener) serveHTTP2(c *conn, t net.Conn) {
 	cfg := l.http2
+	if s, ok := c.Conn.(*tcpConn); ok {
+		cfg.Heard = s.heard
+	}
 	cfg.Refused = func(status int, reason string) { l.noteRefused(c, message.Request{Major: 2}, status, reason) }
 	h := &http2Client{http2.NewServerConn(t, cfg, func(x message.Exchange) { l.handle(c, x) })}
 	l.server.clients.add(h)

@@ -26,6 +26,7 @@ type tcpConn struct {
 	in, out  transfer
 	more     atomic.Bool                  // what is written is sent with what is written next
 	liftAt   int                          // see unsent.go
+	heard    int64                        // bytes; the reader's
 	readNow  func(fd uintptr) (done bool) // made once, so that a read allocates nothing
 	writeNow func(fd uintptr) (done bool)
 	askNow   func(fd uintptr) (done bool)
@@ -130,6 +131,7 @@ func (f *tcpConn) Read(p []byte) (int, error) {
 		err = f.failure("read", f.in.err)
 	}
 	f.in.p = nil
+	f.heard += int64(n)
 	if n == 0 && err == nil {
 		err = io.EOF
 	}

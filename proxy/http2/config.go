@@ -20,6 +20,10 @@ type Config struct {
 	// then. nil: none is recovered.
 	Panicked func(value any)
 
+	// Heard is how many bytes a client has sent before, in its handshake: they count for
+	// what is served at once (fare.go).
+	Heard int64
+
 	MaxStreams     int // that a client may have open at once: 100
 	MaxHeaderBytes int // of a field section, as RFC 9113 §6.5.2 counts it: 64 KiB
 	MaxFields      int // lines of a field section: 128

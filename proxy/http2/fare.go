@@ -10,8 +10,9 @@ package http2
 // answers, so that a stream which waits behind others that do not end, as some
 // of gRPC's do not, waits for some round trips and not for ever.
 //
-// A client that means to use what it asks for hardly notices: streams mostly wait
-// for others that are soon done, and what it sends adds up over the connection's life.
+// A client that means to use what it asks for hardly notices: its handshake counts,
+// which is some KiB of a browser's, streams mostly wait for others that are soon done, and
+// what it sends adds up over the connection's life.
 type fare struct {
 	asked int // PINGs that were not answered yet
 	batch int // the PINGs of the last time

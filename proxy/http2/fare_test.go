@@ -89,3 +89,18 @@ func TestFare_AnswersThatWereNotAskedForAreAFlood(t *testing.T) {
 	}
 	f.calmed(t)
 }
+
+func TestFare_AHandshakeCounts(t *testing.T) {
+	const bought = 7
+	var served atomic.Int32
+	release := make(chan struct{})
+	f := serve(t, Config{Heard: bought * streamBytes}, func(e message.Exchange) {
+		served.Add(1)
+		<-release
+		answer(e, 200, "")
+	})
+	c := f.dial(t)
+	c.nc.Write(cheapRequests(1, freeStreams+bought))
+	eventually(t, "all streams, unasked", func() bool { return served.Load() == freeStreams+bought })
+	close(release)
+}

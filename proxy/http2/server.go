@@ -28,6 +28,7 @@ func NewServerConn(nc net.Conn, cfg Config, handler func(message.Exchange)) *Ser
 	cfg = cfg.forServer()
 	c := &ServerConn{handler: handler}
 	c.conn.init(nc, &cfg, c)
+	c.in.total = cfg.Heard
 	c.drain.last = maxWindow
 	c.greet("",
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(cfg.MaxStreams)},
