@@ -19,7 +19,7 @@ type backendConn struct {
 	socket  *socket
 	address string
 	reused  bool
-	idle    time.Time // since when; zero: in use
+	idle    time.Duration // when it was heard from last, since epoch
 }
 
 // begin gives the connection to a request.
@@ -85,8 +85,7 @@ func (cs *connections) take(x *exchange, address string) link {
 		if c == nil {
 			return nil
 		}
-		if time.Since(c.idle) < cs.pool.IdleTimeout && (x.upload.kind != uploadStream || c.conn.Alive()) {
-			c.idle = time.Time{}
+		if x.asked-c.idle < cs.pool.IdleTimeout && (x.upload.kind != uploadStream || c.conn.Alive()) {
 			c.reused = true
 			return c.begin(x)
 		}
@@ -178,7 +177,7 @@ func (cs *connections) sweep(now time.Time) {
 	var old []*backendConn
 	for address, list := range cs.idle {
 		n := 0
-		for n < len(list) && now.Sub(list[n].idle) >= cs.pool.IdleTimeout {
+		for n < len(list) && now.Sub(epoch)-list[n].idle >= cs.pool.IdleTimeout {
 			n++
 		}
 		old = append(old, list[:n]...)

@@ -42,7 +42,8 @@ type record struct {
 	ticket    uint64
 	link      link // of the try
 	backend   string
-	wait      time.Duration // from the last try's start to the answer's head
+	asked     time.Duration // when the last try began, since epoch
+	wait      time.Duration // from then to the answer's head
 	tunnel    *tunnel
 	key       []byte // of a WebSocket between two versions of HTTP
 

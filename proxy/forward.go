@@ -83,7 +83,7 @@ func exhausted(all []error) error {
 // another connection, and then at another backend. One that died while it was kept may
 // have seen it: that is for requests that may be repeated (RFC 9110 §9.2.2).
 func (f *forwarder) try(x *exchange, address string) (blame, err error) {
-	began := time.Now()
+	x.asked = time.Since(epoch)
 	k := f.links.take(x, address)
 	for first := true; ; first = false {
 		if k == nil {
@@ -93,7 +93,7 @@ func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 		}
 		x.link = k
 		head, err := f.ask(x, k)
-		x.wait = time.Since(began)
+		x.wait = time.Since(epoch) - x.asked
 		if err == nil {
 			return f.answer(x, k, head)
 		}

@@ -25,9 +25,6 @@ type stream struct {
 	tunnel   bool
 }
 
-// epoch is where times of streams begin.
-var epoch = time.Now()
-
 // look is how long a step of a stream's wait is.
 func (p *Pool) look() time.Duration { return min(lookEvery, p.ResponseTimeout, p.SilenceTimeout) }
 

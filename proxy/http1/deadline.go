@@ -25,7 +25,11 @@ func (d *deadline) within(limit time.Duration, set func(time.Time) error) error 
 		d.until = 0
 		return set(time.Time{})
 	}
-	now := time.Since(epoch)
+	return d.from(time.Since(epoch), limit, set)
+}
+
+// from is within for who knows what time it is, since epoch.
+func (d *deadline) from(now, limit time.Duration, set func(time.Time) error) error {
 	if left := d.until - now; left <= limit && left >= limit-limit/8 {
 		return nil
 	}

@@ -97,16 +97,16 @@ func (c *ServerConn) await() error {
 	if !c.served {
 		limit = c.cfg.Header
 	}
+	now := time.Since(epoch)
 	if !c.quiet {
-		c.waits = time.Since(epoch)
+		c.waits = now
 	}
-	for {
-		waited := time.Since(epoch) - c.waits
-		step := limit - waited
+	for ; ; now = time.Since(epoch) {
+		step := limit - (now - c.waits)
 		if !c.quiet {
 			step = min(step, quietAfter)
 		}
-		if err := c.in.within(step); err != nil {
+		if err := c.in.by.from(now, step, c.conn.SetReadDeadline); err != nil {
 			return err
 		}
 		n, err := c.awaitByte()
@@ -126,7 +126,7 @@ func (c *ServerConn) await() error {
 			return err
 		}
 		c.in.by.forget()
-		if waited = time.Since(epoch) - c.waits; limit-waited < limit/8 {
+		if waited := time.Since(epoch) - c.waits; limit-waited < limit/8 {
 			return ErrIdle
 		}
 		if !c.quiet {
