@@ -97,7 +97,7 @@ func TestAdversaries_TenThousandIdle(t *testing.T) {
 		n = idleOf(t, 10000)
 	}
 	s := newStronghold(t, n)
-	server, err := startServed(t.TempDir(), s.config)
+	server, err := startServedAs(collecting, t.TempDir(), s.config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ type fare struct {
 
 const (
 	freeStreams = 2
-	streamBytes = 768
+	streamBytes = 1280
 
 	pongBytes = headLen + 8
 	maxAsked  = 512 // PINGs at a time; some clients take 1000 for a flood
