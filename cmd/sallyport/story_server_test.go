@@ -331,11 +331,26 @@ func (w *world) separate(ts *testscript.TestScript, _ bool, _ []string) {
 	} else if _, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", signer)); !errors.Is(err, os.ErrPermission) {
 		ts.Fatalf("another process of the same user can look into the signer process: %v", err)
 	}
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", signer))
-	ts.Check(err)
-	for _, thread := range threads {
-		if status := read(signer, "task/"+thread.Name()+"/status"); !strings.Contains(status, "NoNewPrivs:\t1") {
-			ts.Fatalf("thread %s of the signer process may gain privileges", thread.Name())
+	threads := func(pid int) (all []int) {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		ts.Check(err)
+		for _, e := range entries {
+			thread, err := strconv.Atoi(e.Name())
+			ts.Check(err)
+			all = append(all, thread)
+		}
+		return all
+	}
+	for _, thread := range threads(signer) {
+		if status := read(thread, "status"); !strings.Contains(status, "NoNewPrivs:\t1") {
+			ts.Fatalf("thread %d of the signer process may gain privileges", thread)
+		}
+	}
+	if os.Geteuid() == 0 { // nobody else may see it
+		for _, thread := range append(threads(signer), threads(serving)...) {
+			if got := strings.TrimSpace(read(thread, "timerslack_ns")); got != strconv.FormatInt(timerSlack.Nanoseconds(), 10) {
+				ts.Fatalf("thread %d has a timer slack of %s ns", thread, got)
+			}
 		}
 	}
 	if n := memoryHolds(ts, serving, w.token.PIN); n > 0 {
