@@ -138,6 +138,9 @@ func (w *world) service(ts *testscript.TestScript, _ bool, args []string) {
 // dress gives a serve what the story wants it to find.
 func (w *world) dress(cmd *exec.Cmd) {
 	cmd.Env = append(cmd.Env, w.environment...)
+	if w.frugal {
+		collecting(cmd)
+	}
 	if w.passed != nil {
 		w.asService(cmd)
 	}
@@ -259,8 +262,13 @@ func (w *world) hsm(ts *testscript.TestScript, _ bool, args []string) {
 	do()
 }
 
-// memory compares the serving process's peak memory with an earlier mark.
+// memory compares the serving process's peak memory with an earlier mark, or has the
+// process that is started next collect its garbage early.
 func (w *world) memory(ts *testscript.TestScript, _ bool, args []string) {
+	if args[0] == "frugal" {
+		w.frugal = true
+		return
+	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.server.cmd.Process.Pid))
 	ts.Check(err)
 	var peak int64

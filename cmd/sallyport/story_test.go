@@ -49,6 +49,7 @@ func TestStories_Remote(t *testing.T) { runStories(t, "remote", hsmtest.NewRemot
 //	                      or all, get through; after stop none of the ways named may have lost any
 //	websocket URL         echo through a WebSocket
 //	memory mark|flat      peak memory of the serving process: at most 32 MiB above the mark
+//	memory frugal         the next process collects its garbage early
 //	pin-in VARIABLE       the PIN is in the environment of the serve that follows
 //	as-service NAME       systemd's variables too, with a socket of that name
 //	told-ready            wait until systemd would know that it serves
@@ -122,6 +123,7 @@ type world struct {
 	server *served
 	load   *load
 	peak   int64 // memory mark, in KiB
+	frugal bool  // serve collects its garbage early
 }
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
