@@ -13,7 +13,7 @@
 //	rehearsal.go  a first try that can be made again when a signature fails
 //	serve.go      a fresh goroutine serves the connection, by package http1 or
 //	              http2, which parse and write; records.go has what they write at
-//	              once leave as one piece
+//	              once leave as one piece, ack.go the handshake's end confirmed
 //	handler.go    a request's whole way. It is admitted: method, authority (421
 //	              where the connection's site does not serve it), path, route
 //	              (route.go), the route's own limits (routelimits.go)

@@ -27,6 +27,7 @@ type tcpConn struct {
 	more     atomic.Bool                  // what is written is sent with what is written next
 	liftAt   int                          // see unsent.go
 	heard    int64                        // bytes; the reader's
+	ackNext  bool                         // see ack.go
 	readNow  func(fd uintptr) (done bool) // made once, so that a read allocates nothing
 	writeNow func(fd uintptr) (done bool)
 	askNow   func(fd uintptr) (done bool)
@@ -58,7 +59,14 @@ func newTCPConn(c net.Conn) net.Conn {
 		return c
 	}
 	f := &tcpConn{TCPConn: t, raw: raw}
-	f.readNow = func(fd uintptr) bool { return f.in.try(syscall.SYS_RECVFROM, fd, 0) }
+	f.readNow = func(fd uintptr) bool {
+		done := f.in.try(syscall.SYS_RECVFROM, fd, 0)
+		if !done && f.ackNext {
+			f.ackNext = false
+			acknowledge(fd)
+		}
+		return done
+	}
 	f.writeNow = f.sendAll
 	f.askNow = func(fd uintptr) bool {
 		a := &f.asked
