@@ -82,7 +82,11 @@ func (c *Certificates) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 		return nil, fmt.Errorf("hsm: site %q: %w", c.site, down.Key.whyDown())
 	}
 	certificate := best.certificate
-	certificate.PrivateKey = &handshakeKey{pair: best, site: c, ctx: hello.Context()}
+	key := &handshakeKey{pair: best, site: c, ctx: hello.Context()}
+	if hello.Conn != nil {
+		key.ctx = forClient(key.ctx, hello.Conn.RemoteAddr())
+	}
+	certificate.PrivateKey = key
 	return &certificate, nil
 }
 

@@ -10,7 +10,8 @@
 //	supervisor    keeps one of these processes running
 //	process       one run of a signer process: the socketpair, the calls under
 //	              way, its standard error
-//	queue         hands out the processes' sessions, to ECDSA and RSA apart
+//	queue         hands out the processes' sessions, to ECDSA and RSA apart; where
+//	              too many wait, to no client more than others have (share.go)
 //	pace          how fast the token has been of late
 //	URI           names keys (RFC 7512)
 //	Key           a private key, on one token or several; a crypto.Signer

@@ -45,7 +45,8 @@ func (l lane) String() string {
 
 // queue hands out a token's sessions: each process has some, and a signature
 // that finds none free waits in its lane, first come, first served. A waiter
-// whose context ends leaves its lane at once.
+// whose context ends leaves its lane at once. In a lane that is full, who comes takes the
+// place of the last one of the client with the most (share.go).
 //
 // Where both kinds are asked for, RSA leaves an eighth of the sessions (one at
 // least) to ECDSA. A device that works off one call after the other delays
@@ -56,6 +57,7 @@ type queue struct {
 	mu      sync.Mutex
 	seats   []*seat
 	waiting [lanes][]*waiter
+	shares  [lanes]shares
 	busy    [lanes]int
 	used    [lanes]bool // has ever been asked for
 	closed  error       // why nobody can be served now nor soon; nil: worth waiting
@@ -71,6 +73,8 @@ type seat struct {
 type waiter struct {
 	seat chan *seat // gets one, or is closed when the wait is in vain
 	not  *process   // whose session it does not want; nil: any will do
+	client
+	ousted bool // by another client; set before seat is closed
 }
 
 // take waits for a session of a process other than not, which may be nil. It
@@ -89,25 +93,30 @@ func (q *queue) take(ctx context.Context, l lane, not *process) (*seat, error) {
 			return s, nil
 		}
 	}
-	if len(q.waiting[l]) >= q.limit {
+	w := &waiter{seat: make(chan *seat, 1), not: not, client: clientOf(ctx)}
+	if len(q.waiting[l]) >= q.limit && !q.oust(l, w.client) {
 		defer q.mu.Unlock()
-		return nil, fmt.Errorf("%w (%d)", ErrBusy, q.limit)
+		return nil, q.full()
 	}
-	w := &waiter{seat: make(chan *seat, 1), not: not}
 	q.waiting[l] = append(q.waiting[l], w)
+	q.shares[l].add(w.client)
 	q.mu.Unlock()
 
 	select {
 	case s, ok := <-w.seat:
-		if !ok {
-			return nil, q.reason()
+		switch {
+		case ok:
+			return s, nil
+		case w.ousted:
+			return nil, q.full()
 		}
-		return s, nil
+		return nil, q.reason()
 	case <-ctx.Done():
 	}
 	q.mu.Lock()
 	if i := slices.Index(q.waiting[l], w); i >= 0 {
 		q.waiting[l] = slices.Delete(q.waiting[l], i, i+1)
+		q.shares[l].remove(w.client)
 		q.mu.Unlock()
 		return nil, ctx.Err()
 	}
@@ -118,6 +127,27 @@ func (q *queue) take(ctx context.Context, l lane, not *process) (*seat, error) {
 	}
 	return nil, ctx.Err()
 }
+
+// oust makes room in a full lane for another of c's, and says whether it could. The
+// caller holds mu.
+func (q *queue) oust(l lane, c client) bool {
+	greedy, ok := q.shares[l].greedier(c)
+	if !ok {
+		return false
+	}
+	for i, w := range slices.Backward(q.waiting[l]) {
+		if w.client == greedy {
+			q.waiting[l] = slices.Delete(q.waiting[l], i, i+1)
+			q.shares[l].remove(greedy)
+			w.ousted = true
+			close(w.seat)
+			return true
+		}
+	}
+	return false
+}
+
+func (q *queue) full() error { return fmt.Errorf("%w (%d)", ErrBusy, q.limit) }
 
 func (q *queue) reason() error {
 	q.mu.Lock()
@@ -168,6 +198,7 @@ func (q *queue) serve() {
 			s := q.seatFor(l, w.not)
 			if s != nil {
 				w.seat <- s
+				q.shares[l].remove(w.client)
 			}
 			return s != nil
 		})
@@ -203,7 +234,7 @@ func (q *queue) close(why error) {
 		for _, w := range q.waiting[l] {
 			close(w.seat)
 		}
-		q.waiting[l] = nil
+		q.waiting[l], q.shares[l] = nil, nil
 	}
 }
 

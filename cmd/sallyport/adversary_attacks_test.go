@@ -20,11 +20,9 @@ type assault struct {
 }
 
 // sieges hold what the server has, by as little as can be.
-// More ClientHellos in one moment than signatures may wait for a token (512) have
-// others' new handshakes refused until it has made them.
 var sieges = map[string]assault{
 	"connect":            {"TCP connections without a byte", 200, 3000, connectOnly},
-	"handshake-halted":   {"a ClientHello each, and nothing more", 150, 500, halted},
+	"handshake-halted":   {"a ClientHello each, and nothing more", 150, 2000, halted},
 	"handshake-trickled": {"a ClientHello each, byte by byte in 16 records", 0, 1000, trickledHello},
 	"idle-h1":            {"connections that idle after a request", 150, 5000, idle("http/1.1", script(h1get("/hello")))},
 	"idle-h2":            {"connections that idle after SETTINGS", 0, 5000, idle("h2", h2script(func(*h2) {}))},

@@ -91,9 +91,12 @@ type tap struct {
 	buf    []byte
 }
 
+// home is where adversaries come from: another address than their neighbour's.
+var home = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}
+
 // dial opens one below TLS.
 func (a *adversary) dial() (*tap, error) {
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+	d := net.Dialer{LocalAddr: home, Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		return errors.Join(c.Control(func(fd uintptr) {
 			// A server's bytes shall wait at the server's.
