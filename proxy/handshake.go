@@ -41,6 +41,7 @@ func (l *listener) handshake(c *conn) {
 		return
 	}
 	c.shaken(t, state)
+	ackSoon(c.Conn)
 	l.serve(c, newRecords(t, c.Conn), state.NegotiatedProtocol)
 }
 

@@ -24,7 +24,6 @@ type client interface {
 // serve returns. The goroutine is a fresh one: the stack that the handshake's has grown
 // to need not stay for as long as the connection does.
 func (l *listener) serve(c *conn, t net.Conn, protocol string) {
-	ackSoon(c.Conn)
 	if protocol == "h2" {
 		l.serveHTTP2(c, t)
 	} else {
