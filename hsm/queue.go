@@ -78,8 +78,8 @@ type waiter struct {
 }
 
 // take waits for a session of a process other than not, which may be nil. It
-// fails with ErrBusy when the lane is full, with what close was given when the
-// token is down, and with ctx's error.
+// fails with ErrBusy when the lane is full, or its place in a full one went to
+// another client, with what close was given when the token is down, and with ctx's error.
 func (q *queue) take(ctx context.Context, l lane, not *process) (*seat, error) {
 	q.mu.Lock()
 	q.used[l] = true

@@ -245,19 +245,7 @@ func TestH2C_BackendThatSpeaksOtherwiseIsNotReached(t *testing.T) {
 func TestH2C_NoConnectionIsNotWaitedForLongerThanTheClientDoes(t *testing.T) {
 	pool, b := h2cPool(t, rawBackend(t, func(c net.Conn) { io.Copy(io.Discard, c) }))
 	pool.ConnectTimeout = time.Hour
-	f := serve(t, pool)
-	ctx, cancel := context.WithCancel(t.Context())
-	r, _ := http.NewRequestWithContext(ctx, "GET", base+"/", nil)
-	done := make(chan struct{})
-	go func() { defer close(done); f.client("h2").Do(r) }()
-	for f.server.requests.count() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	await(t, "the client's end", done)
-	if r := b.next(); r.err != context.Canceled {
-		t.Errorf("released with %v", r.err)
-	}
+	leaveWhileConnecting(t, pool, b)
 }
 
 func TestH2C_NoAnswerInTimeIs504(t *testing.T) {

@@ -261,9 +261,10 @@ func TestRetry_ConnectTimeoutsAre504(t *testing.T) {
 	}
 }
 
-func TestRetry_ClientGoneWhileDialingTeachesNothing(t *testing.T) {
-	pool, b := poolOf(t, deaf(t))
-	pool.ConnectTimeout = patience
+// leaveWhileConnecting has a client leave whose request waits for a connection to a backend:
+// the balancer learns nothing of it.
+func leaveWhileConnecting(t *testing.T, pool *Pool, b *backends) {
+	t.Helper()
 	f := serve(t, pool)
 	ctx, cancel := context.WithCancel(t.Context())
 	r, _ := http.NewRequestWithContext(ctx, "GET", base+"/", nil)
@@ -277,6 +278,12 @@ func TestRetry_ClientGoneWhileDialingTeachesNothing(t *testing.T) {
 	if r := b.next(); r.err != context.Canceled {
 		t.Errorf("released with %v", r.err)
 	}
+}
+
+func TestRetry_ClientGoneWhileDialingTeachesNothing(t *testing.T) {
+	pool, b := poolOf(t, deaf(t))
+	pool.ConnectTimeout = patience
+	leaveWhileConnecting(t, pool, b)
 }
 
 func TestRetry_NoAnswerInTimeIs504(t *testing.T) {
