@@ -54,7 +54,7 @@ func (c *ServerConn) ask() {
 // paid takes the answer to such a PING: with the last of them some that wait
 // are served. mu is held.
 func (c *ServerConn) paid() {
-	f, w := &c.fare, &c.workers
+	f := &c.fare
 	if f.asked == 0 {
 		return
 	}
@@ -62,8 +62,6 @@ func (c *ServerConn) paid() {
 	if f.asked--; f.asked > 0 {
 		return
 	}
-	for len(w.queue) > 0 && w.n < c.affordable() {
-		c.start(w.next())
-	}
+	c.startQueued()
 	c.ask()
 }

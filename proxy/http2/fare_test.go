@@ -2,7 +2,9 @@ package http2
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -102,5 +104,36 @@ func TestFare_AHandshakeCounts(t *testing.T) {
 	c := f.dial(t)
 	c.nc.Write(cheapRequests(1, freeStreams+bought))
 	eventually(t, "all streams, unasked", func() bool { return served.Load() == freeStreams+bought })
+	close(release)
+}
+
+func TestFare_WhoHasWaitedIsServedBeforeWhoPays(t *testing.T) {
+	served := make(chan string, 10)
+	release := make(chan struct{})
+	f := serve(t, Config{}, func(e message.Exchange) {
+		served <- string(e.Request().Path)
+		<-release
+		answer(e, 200, "")
+	})
+	c := f.dial(t)
+	go io.Copy(io.Discard, c.nc) // PINGs are not answered
+	var all, section bytes.Buffer
+	framer, encoder := http2.NewFramer(&all, nil), hpack.NewEncoder(&section)
+	for i, extra := range []int{0, 0, 0, streamBytes} { // two are free, one waits, and the last pays for one more
+		section.Reset()
+		for _, h := range []hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: fmt.Sprintf("/%d", i)}, {Name: ":authority", Value: "a"},
+			{Name: "x", Value: strings.Repeat("~", extra)}} {
+			encoder.WriteField(h)
+		}
+		framer.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(1 + 2*i), BlockFragment: section.Bytes(), EndStream: true, EndHeaders: true})
+		c.nc.Write(all.Bytes())
+		all.Reset()
+		if i < freeStreams {
+			<-served
+		}
+	}
+	if path := <-served; path != "/2" {
+		t.Errorf("%s is served first", path)
+	}
 	close(release)
 }

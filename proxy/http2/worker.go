@@ -32,12 +32,17 @@ func (c *ServerConn) give(s *stream) {
 		last.wake <- s
 		return
 	}
-	if w.n < c.affordable() {
-		c.start(s)
-		return
-	}
 	w.queue = append(w.queue, s)
+	c.startQueued()
 	c.ask()
+}
+
+// startQueued starts workers with the streams that wait, as far as they are paid for. mu
+// is held.
+func (c *ServerConn) startQueued() {
+	for w := &c.workers; len(w.queue) > 0 && w.n < c.affordable(); {
+		c.start(w.next())
+	}
 }
 
 // start starts a worker with s. mu is held.
