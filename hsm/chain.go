@@ -3,7 +3,6 @@ package hsm
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -24,8 +23,9 @@ const (
 	maxChain     = 10
 )
 
-// ReadChain reads a chain from a PEM file. A file that holds a private key is
-// refused: it has no place on this machine.
+// ReadChain reads a chain from a PEM file, all of which it accounts for
+// (chainfile.go). A file that holds a private key is refused: it has no place on
+// this machine.
 func ReadChain(path string) (Chain, error) {
 	// Without O_NONBLOCK a FIFO in the file's place would block for ever.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -43,26 +43,9 @@ func ReadChain(path string) (Chain, error) {
 	if len(b) > maxChainFile {
 		return nil, fmt.Errorf("%s is larger than %d KiB", path, maxChainFile>>10)
 	}
-	var c Chain
-	for {
-		var block *pem.Block
-		if block, b = pem.Decode(b); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			if bytes.Contains([]byte(block.Type), []byte("PRIVATE KEY")) {
-				return nil, problem(ErrUnfit, "the private key lives in the token; this file holds certificates alone", "%s holds a private key", path)
-			}
-			return nil, fmt.Errorf("%s holds a %q block; only certificates belong there", path, block.Type)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("%s: certificate %d: %w", path, len(c)+1, err)
-		}
-		c = append(c, cert)
-	}
-	if len(c) == 0 {
-		return nil, fmt.Errorf("%s holds no PEM certificate", path)
+	c, err := parseChain(path, b)
+	if err != nil {
+		return nil, err
 	}
 	return c, c.check()
 }

@@ -15,7 +15,8 @@
 //	pace          how fast the token has been of late
 //	URI           names keys (RFC 7512)
 //	Key           a private key, on one token or several; a crypto.Signer
-//	Chain         the certificates that are sent, leaf first
+//	Chain         the certificates that are sent, leaf first; from the token, or
+//	              from a file of which every line is accounted for (chainfile.go)
 //	Pair          a key and its chain, proved to belong together
 //	Certificates  the pairs of a site, the choice among them at each handshake
 //	Keyring       keeps the Certificates in step with what the tokens hold
