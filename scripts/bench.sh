@@ -2,7 +2,9 @@
 # Compares Sallyport with nginx, HAProxy and Caddy on this machine:
 #
 #   scripts/bench.sh            all workloads, five rounds
-#   scripts/bench.sh --quick    some of them, in two minutes
+#   scripts/bench.sh --quick    some of them, in three minutes
+#   scripts/bench.sh --quick --baseline FILE
+#                               the same beside a binary of Sallyport built earlier
 #   scripts/bench.sh --help     the other options, and the workloads
 #
 # The report is bench-out/report.md, all figures are in bench-out/results.json.
@@ -16,7 +18,7 @@ PATH=$PATH:/usr/sbin:/sbin
 need_go
 need gcc=gcc cc=gcc /usr/include/stdlib.h=libc6-dev
 need nginx=nginx "/usr/lib/$(gcc -dumpmachine)/engines-3/pkcs11.so=libengine-pkcs11-openssl" \
-	haproxy=haproxy caddy=caddy wrk=wrk h2load=nghttp2-client softhsm2-util=softhsm2 openssl=openssl taskset=util-linux
+	haproxy=haproxy caddy=caddy wrk=wrk h2load=nghttp2-client softhsm2-util=softhsm2 openssl=openssl curl=curl taskset=util-linux
 
 scratch=$(mktemp -d)
 bench=

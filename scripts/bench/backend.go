@@ -29,6 +29,9 @@ var (
 	bodySize = 1 << 20                            // of an upload or download
 )
 
+// farBodySize is that of a body that is sent over a line.
+const farBodySize = 30_000_000
+
 // Paths that every server forwards.
 const (
 	helloPath    = "/"
@@ -36,6 +39,12 @@ const (
 	uploadPath   = "/sink/upload"
 	seePath      = "/sink/see"
 	echoPath     = "/sink/echo"
+
+	farDownloadPath = "/files/far"
+	// farUploadPath has the same answer as uploadPath. nginx gathers the body before it
+	// forwards it, as it does by itself: then it opens larger windows.
+	farUploadPath = "/sink/far"
+	slowPath      = "/sink/slow"
 )
 
 // backendSetup is what nginx's configuration as a backend is made of.
@@ -62,6 +71,9 @@ func (b *backends) startWeb(dir, address string) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(home, "files", "body"), bytes.Repeat([]byte("x"), bodySize), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(home, "files", "far"), bytes.Repeat([]byte("x"), farBodySize), 0o600); err != nil {
 		return err
 	}
 	config := filepath.Join(home, "nginx.conf")

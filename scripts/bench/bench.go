@@ -145,11 +145,15 @@ func (s sample) line(w workload) string {
 		return "failed: " + s.Error
 	}
 	text := ""
-	for n, m := range w.Measures {
-		if n > 0 {
+	for _, m := range w.Measures {
+		v, ok := s.Values[m.Name]
+		if !ok {
+			continue
+		}
+		if text != "" {
 			text += "; "
 		}
-		text += figure(s.Values[m.Name]) + " " + m.Unit
+		text += figure(v) + " " + m.Unit
 	}
 	return text
 }

@@ -104,7 +104,7 @@ func (r *record) whiskeredBar(c *canvas, y float64, s spread, scale float64, cla
 
 // absence says why a server has no value.
 func (r *record) absence(w workload, name string) string {
-	n := slices.IndexFunc(servers, func(s server) bool { return s.name == name })
+	n := slices.IndexFunc(servers, func(s server) bool { return s.name == name }) // the baseline is none of these
 	if w.slow && n >= 0 && !servers[n].usesToken {
 		return "cannot use a token"
 	}

@@ -12,6 +12,8 @@
 //	inspection  shows that all servers do the same work, before any is measured
 //	workload    one thing that is measured, and its measures
 //	load        what is thrown at a server: wrk, h2load, or goroutines of ours
+//	line        a relay that holds every byte back, as 50 ms of distance do
+//	burst       clients that come in one moment
 //	record      the samples, as results.json has them
 //	report      report.md and the charts
 //
@@ -24,6 +26,10 @@
 // changing its CPU time by much. Work is counted by the backend or by the load,
 // never guessed from what a tool prints. A sample during which anything failed
 // has no values, only the reason.
+//
+// What is far away is timed instead, over a line, where CPU time says nothing: there
+// a protocol's round trips and windows decide. So are bursts, of which a server may also
+// refuse some.
 //
 // All servers take each workload in turn, round by round, and ratios are made
 // within a round: what changes on the machine from one minute to the next meets

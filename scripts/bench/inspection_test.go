@@ -93,6 +93,9 @@ func (d deviation) handler() http.Handler {
 	mux.HandleFunc(downloadPath, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, strings.Repeat("x", bodySize-d.cut))
 	})
+	mux.HandleFunc(farDownloadPath, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, strings.Repeat("x", farBodySize-d.cut))
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer, _, _ := net.SplitHostPort(r.RemoteAddr)
 		r.Header.Set("X-Forwarded-For", peer)

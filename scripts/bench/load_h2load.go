@@ -31,6 +31,8 @@ func (b *bench) h2loadCommand(i *instance, connections, streams int, path string
 
 func (b *bench) uploadFile() string { return filepath.Join(b.dir, "upload.body") }
 
+func (b *bench) farBody() string { return filepath.Join(b.dir, "far.body") }
+
 var (
 	h2loadOutcome  = regexp.MustCompile(`(?m)^requests: .*$`)
 	h2loadDone     = regexp.MustCompile(`(?m)^requests: .* (\d+) done`)

@@ -37,6 +37,9 @@ func (b *bench) writeUploads() error {
 	if err := os.WriteFile(b.uploadScript(), []byte(script), 0o600); err != nil {
 		return err
 	}
+	if err := os.WriteFile(b.farBody(), make([]byte, farBodySize), 0o600); err != nil {
+		return err
+	}
 	return os.WriteFile(b.uploadFile(), make([]byte, bodySize), 0o600)
 }
 

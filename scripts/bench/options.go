@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -21,8 +22,8 @@ type options struct {
 
 const synopsis = `usage: scripts/bench.sh [OPTION…]
 
-Compares Sallyport with nginx, HAProxy and Caddy on this machine, in about three
-quarters of an hour, and writes report.md with charts and results.json. It exits
+Compares Sallyport with nginx, HAProxy and Caddy on this machine, in about an hour
+and a quarter, and writes report.md with charts and results.json. It exits
 with 1 if a sample failed, after it has written the rest.
 
 `
@@ -39,9 +40,10 @@ func parseOptions(args []string) (options, error) {
 			fmt.Printf("  %-17s %s\n", w.Name, w.Title)
 		}
 	}
-	quick := f.Bool("quick", false, "few workloads, two rounds and short windows: two minutes in all")
+	quick := f.Bool("quick", false, "few workloads, two rounds and short windows: three minutes in all")
 	only := f.String("only", "", "run these `workloads` only, with commas between them")
 	names := f.String("servers", "", "compare these `servers` only, with commas between them")
+	baseline := f.String("baseline", "", "another `binary` of Sallyport, to be compared with as well")
 	f.IntVar(&o.rounds, "rounds", 0, "`number` of rounds (default 5, and 2 with --quick)")
 	f.StringVar(&o.out, "out", "bench-out", "`folder` for the results")
 	if err := f.Parse(args); err != nil {
@@ -61,8 +63,18 @@ func parseOptions(args []string) (options, error) {
 	if *only == "" && *quick {
 		o.workloads = slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool { return !w.quick })
 	}
-	o.servers, err = pick("--servers", *names, servers, func(s server) string { return strings.ToLower(s.name) })
-	return o, err
+	if o.servers, err = pick("--servers", *names, servers, func(s server) string { return strings.ToLower(s.name) }); err != nil {
+		return o, err
+	}
+	if *baseline != "" {
+		binary, err := exec.LookPath(*baseline)
+		if err != nil {
+			return o, fmt.Errorf("--baseline: %w", err)
+		}
+		// Next to Sallyport, so that what changes on the machine meets both.
+		o.servers = slices.Insert(slices.Clone(o.servers), min(1, len(o.servers)), sallyportOf(baselineName, binary))
+	}
+	return o, nil
 }
 
 // pace sets how long things take.

@@ -14,6 +14,7 @@ func TestParseOptions(t *testing.T) {
 		"--only get-9":            `--only: there is no "get-9", only`,
 		"--servers nginx,iis":     `--servers: there is no "iis", only sallyport, nginx`,
 		"--rounds -1":             "--rounds: -1",
+		"--baseline /no/such":     "--baseline: ",
 		"report":                  `unknown argument "report"`,
 	} {
 		t.Run(line, func(t *testing.T) {
@@ -34,5 +35,19 @@ func TestParseOptions_KeepsTheOrderOfTurns(t *testing.T) {
 	}
 	if o.servers[0].name != "Sallyport" || o.servers[1].name != "Caddy" || o.workloads[0].Name != "get-8" || o.workloads[1].Name != "websocket" {
 		t.Errorf("got %v, %v", o.servers, o.workloads)
+	}
+}
+
+// A baseline takes its turns right behind what it is compared with.
+func TestParseOptions_Baseline(t *testing.T) {
+	o, err := parseOptions([]string{"--servers", "sallyport,nginx", "--baseline", "/bin/sh"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(o.servers) != 3 || o.servers[1].name != baselineName || o.servers[1].version[0] != "/bin/sh" {
+		t.Errorf("got %v", o.servers)
+	}
+	if len(servers) != 4 {
+		t.Errorf("the list of servers has grown to %d", len(servers))
 	}
 }

@@ -49,7 +49,10 @@ the CPU time of all processes of a server over a window in which the load was st
 the work that the backend or the client counted in it: neither the load's own appetite nor a
 busy machine decides. Latency is taken at a fixed rate of requests, from when each was due;
 it and what is done in a second are good only on a machine that does nothing else. A sample
-during which anything failed is thrown away and listed below.
+during which anything failed is thrown away and listed below. Clients 50 ms away are behind a
+relay that holds every byte back for as long in each direction: what takes time there is round
+trips and windows. Uploads over it are gathered by nginx before it forwards them, as it does by
+default. Of a burst in which some clients are refused no time is taken.
 
 What is not the same: Sallyport and nginx (by OpenSSL's engine) sign with a key in a SoftHSM token.
 Debian's HAProxy and Caddy cannot: they sign with the same key from a file, which spares them the
@@ -92,7 +95,7 @@ func (r *record) writeTable(b *strings.Builder, g group) {
 // against are the servers that the subject's ratios are shown to.
 func (r *record) against() []string {
 	var names []string
-	for _, name := range []string{nginx.name, haproxy.name} {
+	for _, name := range []string{baselineName, nginx.name, haproxy.name} {
 		if slices.Contains(r.Servers, name) && slices.Contains(r.Servers, subject) {
 			names = append(names, name)
 		}

@@ -49,6 +49,8 @@ func runSink(address string) error {
 func (s *sink) handler() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc(uploadPath, s.upload)
+	mux.HandleFunc(farUploadPath, s.upload)
+	mux.HandleFunc(slowPath, s.slow)
 	mux.HandleFunc(seePath, s.see)
 	mux.HandleFunc(echoPath, s.echo)
 	mux.HandleFunc(sinkCountPath, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, s.uploads.Load()) })
@@ -63,6 +65,16 @@ func (s *sink) upload(w http.ResponseWriter, r *http.Request) {
 	}
 	s.uploads.Add(1)
 	fmt.Fprint(w, n)
+}
+
+// slowTime is how long a backend takes that has something to do.
+const slowTime = 100 * time.Millisecond
+
+// slow gives the small answer after slowTime.
+func (s *sink) slow(w http.ResponseWriter, r *http.Request) {
+	if sleep(r.Context(), slowTime) == nil { // else the client has gone
+		fmt.Fprint(w, hello)
+	}
 }
 
 func (s *sink) see(w http.ResponseWriter, r *http.Request) {

@@ -43,6 +43,8 @@ const (
 	groupHTTP2      = "Small requests over HTTP/2"
 	groupBodies     = "Bodies of 1 MiB"
 	groupOpen       = "Long-lived connections"
+	groupBursts     = "Bursts of new clients"
+	groupDistance   = "Clients 50 ms away"
 	groupToken      = "A token that takes 5 ms for a signature"
 )
 
@@ -53,6 +55,8 @@ var groups = []group{
 	{groupHTTP2, "chart-http2.svg"},
 	{groupBodies, "chart-bodies.svg"},
 	{groupOpen, "chart-connections.svg"},
+	{groupBursts, "chart-bursts.svg"},
+	{groupDistance, "chart-distance.svg"},
 	{groupToken, "chart-slow-token.svg"},
 }
 
@@ -134,6 +138,16 @@ var workloads = []workload{
 		Measures: []measure{{Name: "memory", Unit: "KiB per connection", Charted: true}}, run: idleMemory},
 	{Name: "latency", Group: groupOpen, Title: "400 requests a second", Label: "Latency of requests, p99",
 		Measures: latencies, run: latency(false)},
+	{Name: "burst-1000", Group: groupBursts, Title: "1,000 clients in one moment", quick: true, Measures: bursts, run: burst(1000)},
+	{Name: "burst-4000", Group: groupBursts, Title: "4,000 clients in one moment", Measures: bursts, run: burst(4000)},
+	{Name: "far-page", Group: groupDistance, Title: "100 requests on one connection of HTTP/2, 100 ms each", Label: "Page of 100 requests, HTTP/2",
+		Measures: milliseconds, quick: true, run: distant(pages, page)},
+	{Name: "far-first", Group: groupDistance, Title: "First byte on a new connection", Measures: milliseconds, run: distant(1, firstByte(false))},
+	{Name: "far-resumed", Group: groupDistance, Title: "First byte on a resumed connection", Measures: milliseconds, run: distant(1, firstByte(true))},
+	{Name: "far-down-http1", Group: groupDistance, Title: "Download of 30 MB over HTTP/1.1", Measures: milliseconds, run: distant(farTransfers, transfer("1.1", false))},
+	{Name: "far-down-http2", Group: groupDistance, Title: "Download of 30 MB over HTTP/2", Measures: milliseconds, run: distant(farTransfers, transfer("2", false))},
+	{Name: "far-up-http1", Group: groupDistance, Title: "Upload of 30 MB over HTTP/1.1", Measures: milliseconds, run: distant(farTransfers, transfer("1.1", true))},
+	{Name: "far-up-http2", Group: groupDistance, Title: "Upload of 30 MB over HTTP/2", Measures: milliseconds, run: distant(farTransfers, transfer("2", true))},
 	{Name: "latency-storm", Group: groupToken, quick: true, slow: true,
 		Title: "400 requests a second amid 200 handshakes", Label: "Latency of requests, p99, in a storm",
 		Measures: append(latencies[:2:2], measure{Name: "rate", Unit: "handshakes a second", MoreBetter: true}), run: latency(true)},
