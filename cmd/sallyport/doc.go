@@ -12,13 +12,13 @@
 //	build.go     turns a configs.Config into tokens, certificates, sockets and pools,
 //	             gathering every problem by the path of its setting
 //	await.go     waits for tokens that are late
-//	logs.go      the two logs
+//	logs.go      the two logs; logqueue.go keeps who reads them from holding anything up
 //	ready.go     what /readyz says
 //	snapshot.go  what /status says, and what the admin socket's calls do
 //	ask.go       asks the service that runs, for status and token
 //
 // Serve owns the service's goroutines: one for each token's Run, one each for the
-// admin listener and socket, and one for the proxy. They end in the opposite order of a
-// request's way: first the proxy, which lets requests under way finish and may
-// still need signatures for that, then the rest.
+// admin listener and socket, one for the proxy, and one for each log. They end in the
+// opposite order of a request's way: first the proxy, which lets requests under way
+// finish and may still need signatures for that, then the rest, and the logs last.
 package main

@@ -26,6 +26,11 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// reported is an error that standard error has got already.
+type reported struct{ error }
+
+func (r reported) Unwrap() error { return r.error }
+
 // run is the whole command; it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	var started bool // the command line was understood
@@ -52,6 +57,8 @@ Check and run:         sallyport check && sallyport serve`,
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, new(reported)):
+		return exitFailure
 	case !started, errors.As(err, new(usageError)):
 		report(stderr, err)
 		fmt.Fprintln(stderr, "hint: sallyport --help shows the commands, sallyport COMMAND --help its flags")

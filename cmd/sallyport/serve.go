@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"sallyport/configs"
 	"sallyport/proxy"
 )
 
@@ -32,7 +33,8 @@ certificates; a PIN that was refused is tried again by sallyport token unlock al
 A token that is not there yet is waited for, at most for hsm.start_timeout. A
 refused PIN, a wrong setting and an unfit key end it with 1 at once.
 
-The service log goes to standard error, the access log to standard output.`,
+The service log goes to standard error, the access log to standard output. Lines
+that nobody takes in time are dropped and counted; the service goes on.`,
 		Example: "  sallyport serve --config /etc/sallyport/sallyport.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -59,20 +61,27 @@ func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal is no longer caught
-	log := serviceLog(config.Log, stderr)
-	s, err := build(ctx, config, file, log, true, time.Duration(config.HSM.StartTimeout))
+	logs := startLogs(config.Log, stdout, stderr)
+	defer logs.close()
+	return logs.report(serveLogged(ctx, config, file, logs))
+}
+
+// serveLogged is serve from where there are logs on.
+func serveLogged(ctx context.Context, config *configs.Config, file string, logs *logs) error {
+	s, err := build(ctx, config, file, logs.service, true, time.Duration(config.HSM.StartTimeout))
 	if errors.Is(err, errInterrupted) {
-		log.Info("stopped before it served")
+		logs.service.Info("stopped before it served")
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	s.registry.MustRegister(logs.collectors()...)
 	for _, w := range s.warnings {
-		log.Warn("configuration warning", "setting", w.Path, "warning", w.Message)
+		s.log.Warn("configuration warning", "setting", w.Path, "warning", w.Message)
 	}
-	server, err := proxy.New(s.proxyConfig(accessLog(config.Log, stdout)))
+	server, err := proxy.New(s.proxyConfig(logs.access))
 	if err != nil {
 		return err
 	}

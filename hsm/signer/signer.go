@@ -35,7 +35,9 @@ func Main() error {
 	}
 	// The end of the socketpair is what ends this process. A signal to the
 	// whole group or service must not: requests are still under way.
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// Nor must one that a library's connection to its device gets, or what it
+	// prints when nobody reads it any more.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	if kind, err := unix.GetsockoptInt(SocketFD, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || kind != unix.AF_UNIX {
 		return errors.New("sallyport signer is started by sallyport serve, not by hand")
 	}
