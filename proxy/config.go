@@ -100,7 +100,7 @@ type Site struct {
 // Route sends the paths under Path to a pool. "/api" is /api and /api/x, never
 // /apix; "/api/" is /api/ and /api/x. The longest that matches wins.
 type Route struct {
-	Path           string
+	Path           string // as syntax.RoutePath returns it
 	Pool           *Pool
 	Methods        []string   // that are let through, HEAD with GET; none: all but CONNECT and TRACE
 	MaxBody        int64      // bytes of a request; 0: any

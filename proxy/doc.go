@@ -65,7 +65,7 @@
 // A signature that fails has its handshake made again from the client's first
 // words, if nothing was sent yet, and otherwise costs this handshake and nothing
 // else. What two parsers could read in two ways is refused by the codec before
-// anything of it gets here. A backend that cannot be reached costs a try at the
+// anything of it gets here, and a path that could be one of another route by route.go. A backend that cannot be reached costs a try at the
 // next one; when none is left the client gets 502, or 504 where time ran out. A
 // connection that was kept and is dead is replaced, for requests that may be
 // repeated, and so is a call that an HTTP/2 backend did not process, for any whose

@@ -9,6 +9,9 @@ import (
 // editRequest makes of the client's request the one that the backend gets.
 func (x *exchange) editRequest() {
 	x.out = *x.in
+	if x.target != nil {
+		x.out.Path = x.target
+	}
 	x.fields = x.fields[:0]
 	edits := x.route.request
 	for _, f := range x.in.Fields {

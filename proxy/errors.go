@@ -27,6 +27,7 @@ const statusClientGone = 499
 var (
 	errBadAuthority  = &failure{http.StatusBadRequest, "bad authority"}
 	errBadPath       = &failure{http.StatusBadRequest, "bad path"}
+	errAmbiguousPath = &failure{http.StatusBadRequest, "path of two routes"}
 	errMisdirected   = &failure{http.StatusMisdirectedRequest, "misdirected"}
 	errNoRoute       = &failure{http.StatusNotFound, "no route"}
 	errMaxForwards   = &failure{http.StatusBadRequest, "bad Max-Forwards"}

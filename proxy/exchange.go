@@ -33,6 +33,7 @@ type record struct {
 	began     time.Time
 	requestID []byte // X-Request-ID
 	path      []byte // as it came, without the query
+	target    []byte // path and query for the backend where they are not as they came; nil: they are
 	route     *route
 	forwards  int              // that Max-Forwards allows, or noForwards
 	out       message.Request  // what the backend gets

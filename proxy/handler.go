@@ -49,16 +49,8 @@ func (x *exchange) admit() error {
 	if err := x.admitAuthority(); err != nil {
 		return err
 	}
-	path := x.path
-	if isMethod(path, "*") {
-		path = slash // the codec lets it through for OPTIONS alone
-	}
-	decoded, err := decodePath(path)
-	if err != nil {
+	if err := x.findRoute(); err != nil {
 		return err
-	}
-	if x.route = x.site.routes.find(decoded); x.route == nil {
-		return errNoRoute
 	}
 	if err := x.route.admits(x.in); err != nil {
 		return err

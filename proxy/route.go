@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
+
+	"sallyport/proxy/message/syntax"
 )
 
 // route is a Route made ready.
@@ -49,12 +50,50 @@ func newRoutes(all []*route) (*routes, error) {
 	return rs, nil
 }
 
-// find returns the route for a decoded path, nil when there is none.
+// find returns the route of a path in one reading, nil when there is none.
 func (rs *routes) find(path []byte) *route {
 	for _, r := range rs.longestFirst {
 		if r.matches(path) {
 			return r
 		}
+	}
+	return nil
+}
+
+// findRoute finds the request's route. What a backend could read as a path of another
+// route is refused, so that the rules of one route cannot be passed by the
+// path of another. But repeated slashes, which clients send that join a base and a path,
+// are made one where they would hide the route: for the backend as well.
+func (x *exchange) findRoute() error {
+	path := x.path
+	if isMethod(path, "*") {
+		path = slash // the codec lets it through for OPTIONS alone
+	}
+	var r syntax.Readings
+	var err error
+	if r, x.arena, err = syntax.ReadPath(path, x.arena); err != nil {
+		return errBadPath
+	}
+	x.route = x.site.routes.find(r.Strict)
+	if r.One() {
+		return x.routed()
+	}
+	if x.site.routes.find(r.Loose) != x.route {
+		x.route = nil
+		return errAmbiguousPath
+	}
+	if x.site.routes.find(r.Apart) != x.route {
+		start := len(x.arena)
+		x.arena = syntax.MergeSlashes(x.arena, path)
+		x.arena = append(x.arena, x.in.Path[len(path):]...)
+		x.target = x.arena[start:len(x.arena):len(x.arena)]
+	}
+	return x.routed()
+}
+
+func (x *exchange) routed() error {
+	if x.route == nil {
+		return errNoRoute
 	}
 	return nil
 }
@@ -71,39 +110,4 @@ func (r *route) matches(path []byte) bool {
 func cutQuery(target []byte) (path, query []byte) {
 	path, query, _ = bytes.Cut(target, []byte{'?'})
 	return path, query
-}
-
-// decodePath returns path decoded once, to route by. It refuses what a backend
-// could resolve to another path than the one that is routed here: a segment that
-// is "." or "..", also one written with %2e, parted by %2f or a backslash, or
-// followed by a path parameter ("..;x"), which some servers cut off first.
-// It refuses bytes that no path can have as well, and NUL.
-//
-// A path that has nothing to decode is returned itself.
-func decodePath(path []byte) ([]byte, error) {
-	plain := true
-	for i, c := range path {
-		switch {
-		case c <= ' ' || c == 0x7f || c == '#':
-			return nil, errBadPath
-		case c == '%' || c == '\\':
-			plain = false
-		case c == '.' && (i == 0 || path[i-1] == '/'):
-			plain = false // it may be a dot segment
-		}
-	}
-	if plain {
-		return path, nil
-	}
-	decoded, err := url.PathUnescape(string(path))
-	if err != nil || strings.IndexByte(decoded, 0) >= 0 {
-		return nil, errBadPath
-	}
-	for segment := range strings.FieldsFuncSeq(decoded, func(r rune) bool { return r == '/' || r == '\\' }) {
-		name, _, _ := strings.Cut(segment, ";")
-		if name == "." || name == ".." {
-			return nil, errBadPath
-		}
-	}
-	return []byte(decoded), nil
 }

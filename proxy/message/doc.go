@@ -13,6 +13,8 @@
 // What they said is in the head's other members. The codec that writes a message
 // makes its own from those.
 //
+// Package syntax, below, has what both codecs hold a head's octets to.
+//
 // # Whose bytes they are
 //
 // Slices of a head point into its connection's buffers. They stay valid, and
