@@ -42,8 +42,8 @@ type Config struct {
 
 // What both ends allow without being asked.
 const (
-	streamWindow = 256 << 10 // what may wait in a stream until its body is read
-	connWindow   = 1 << 20   // what may wait in all streams of a connection
+	streamWindow = 256 << 10 // a stream's window to begin with (window.go)
+	connWindow   = 1 << 20   // a connection's
 	maxPending   = 64 << 10  // what may wait for the peer to read before senders wait
 	maxTable     = 4 << 10   // HPACK's dynamic table for what the peer sends
 	maxJoined    = 512 << 10 // cookies of all streams of a connection that came in crumbs, which may come from that table

@@ -36,8 +36,8 @@ type conn struct {
 	free    budget
 	watch   watch
 
-	recvWindow int32 // what the peer may still send
-	recvCredit int32 // what was consumed and not told yet
+	recv       window // of all streams
+	line       line
 	sendWindow int32
 	senders    []*stream // waiting for sendWindow or for room in out, first come first served
 	peer       settings
@@ -90,7 +90,8 @@ func (c *conn) init(nc net.Conn, cfg *Config, r role) {
 	c.nc, c.cfg, c.role = nc, cfg, r
 	c.in.src, c.in.late = nc, c.late
 	c.streams = make(map[uint32]*stream)
-	c.recvWindow = 65535
+	c.recv.size, c.recv.left = connWindow, connWindow // the greeting opens it
+	c.line.init()
 	c.sendWindow = 65535
 	c.peer = settings{initialWindow: 65535}
 	c.goneTo = maxWindow
@@ -103,7 +104,6 @@ func (c *conn) greet(preface string, s ...http2.Setting) {
 	c.out.append([]byte(preface))
 	c.out.pending = appendSettings(c.out.room(64), s...)
 	c.out.pending = appendWindowUpdate(c.out.pending, 0, connWindow-65535)
-	c.recvWindow = connWindow
 	c.settingsSince = now()
 	c.lastHeard = c.settingsSince
 	c.arm(c.settingsSince + int64(c.cfg.Header))

@@ -129,6 +129,10 @@ func (c *conn) readPing(f frame, p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.flags.Has(http2.FlagPingAck) {
+		if [8]byte(p) == linePing && c.line.asked {
+			c.measured()
+			return nil
+		}
 		c.role.pong([8]byte(p))
 		return c.free.charge(costFrame)
 	}

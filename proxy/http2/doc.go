@@ -18,7 +18,8 @@
 //	stream.go     a stream's state, from its beginning to its use for another
 //	inbound.go    DATA that comes, until it is read
 //	outbound.go   DATA that goes, as far as windows allow
-//	flow.go       windows, and who may send next
+//	flow.go       windows of what goes, and who may send next
+//	window.go     windows of what comes, and how they grow with the line
 //	buffers.go    what is pooled
 //	encode.go     heads become HPACK
 //	writer.go     one write for all that is ready
@@ -49,9 +50,11 @@
 //
 // # Bounds
 //
-// What a peer has sent and nobody has read waits in its stream, up to 256 KiB
-// and 1 MiB for all streams of a connection; windows open as it is read, not as
-// it comes. What a peer does not read waits up to 64 KiB a connection, and less for a
+// What a peer has sent and nobody has read waits in its stream, as far as the
+// stream's window goes. That opens as it is read, and the connection's as it
+// comes, so that a stream which is not read takes nothing from the others. A stream's
+// window begins with 256 KiB, and grows up to 16 MiB where a line that is long
+// takes more and the reader keeps up. What a peer does not read waits up to 64 KiB a connection, and less for a
 // client that has not sent or read much yet; then senders wait, in the order in
 // which they came. A field section is bounded in
 // bytes and in lines. Streams are bounded in number, and so are handlers that

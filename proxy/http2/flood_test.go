@@ -202,42 +202,24 @@ func TestServer_WindowThatOpensByteByByte(t *testing.T) {
 	f.calmed(t)
 }
 
-func TestServer_BoundsWhatWaitsInAConnection(t *testing.T) {
+func TestServer_BoundsWhatWaitsInAStream(t *testing.T) {
 	release := make(chan struct{})
 	f := serve(t, Config{}, func(e message.Exchange) {
 		<-release
 		hello(e)
 	})
 	c := f.dial(t)
-	// All streams' windows together are larger than the connection's.
-	sent := 0
-	for id := uint32(1); id < 20; id += 2 {
-		c.request(id, false, ":method: POST", ":scheme: http", ":path: /", ":authority: a")
-		for left := streamWindow; left > 0; left -= maxPayload {
-			sent += maxPayload
-			if sent > connWindow {
-				break
-			}
-			c.WriteData(id, false, make([]byte, maxPayload))
-		}
+	const streams = 10
+	for i := range streams {
+		c.post(uint32(2*i+1), "/")
+		c.body(uint32(2*i+1), streamWindow)
 	}
 	f.each(func(sc *ServerConn) {
-		eventually(t, "all is there", func() bool {
-			sc.mu.Lock()
-			defer sc.mu.Unlock()
-			n := 0
-			for _, s := range sc.streams {
-				n += s.in.n
-			}
-			if n > connWindow {
-				t.Fatalf("%d bytes wait", n)
-			}
-			return n == connWindow && sc.recvWindow == 0
-		})
+		eventually(t, "all is there", func() bool { return sc.unread() == streams*streamWindow })
 	})
-	c.WriteData(19, true, []byte("one too many"))
-	if away := c.await(http2.FrameGoAway).(*http2.GoAwayFrame); away.ErrCode != http2.ErrCodeFlowControl {
-		t.Errorf("GOAWAY with %v", away.ErrCode)
+	c.WriteData(1, true, []byte("one too many"))
+	if reset := c.await(http2.FrameRSTStream).(*http2.RSTStreamFrame); reset.ErrCode != http2.ErrCodeFlowControl || reset.StreamID != 1 {
+		t.Errorf("RST_STREAM of %d with %v", reset.StreamID, reset.ErrCode)
 	}
 	close(release)
 }

@@ -52,36 +52,6 @@ func (c *conn) openConn(n uint32) error {
 	return nil
 }
 
-// receive takes n bytes of the connection's window (RFC 9113 §6.9.1), also for a
-// stream that is gone: what comes for it still counts.
-func (c *conn) receive(n int) error {
-	if int32(n) > c.recvWindow {
-		return &ConnError{http2.ErrCodeFlowControl, "more than the connection's window"}
-	}
-	c.recvWindow -= int32(n)
-	return nil
-}
-
-// credit gives n consumed bytes back to the windows, some at a time. s is nil
-// for a stream that is gone or takes no more.
-func (c *conn) credit(s *stream, n int) {
-	if c.recvCredit += int32(n); c.recvCredit >= connWindow/4 && !c.closing {
-		c.out.pending = appendWindowUpdate(c.out.room(headLen+4), 0, uint32(c.recvCredit))
-		c.recvWindow += c.recvCredit
-		c.recvCredit = 0
-		c.flushSoon()
-	}
-	if s == nil || s.remoteEnded || s.err != nil {
-		return
-	}
-	if s.recvCredit += int32(n); s.recvCredit >= streamWindow/4 {
-		c.out.pending = appendWindowUpdate(c.out.room(headLen+4), s.id, uint32(s.recvCredit))
-		s.recvWindow += s.recvCredit
-		s.recvCredit = 0
-		c.flushSoon()
-	}
-}
-
 // pendingLimit is what may wait for the peer to read before senders wait: less for
 // a client that has neither sent nor read much, so that it cannot have much kept
 // for it by not reading. What the socket's buffer may hold does not count as read.

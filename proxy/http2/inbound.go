@@ -46,15 +46,13 @@ func (q *inbox) read(p []byte) int {
 	return total
 }
 
-// drop throws away all that is there, and says how much it was.
-func (q *inbox) drop() int {
-	n := q.n
+// drop throws away all that is there.
+func (q *inbox) drop() {
 	for _, b := range q.chunks {
 		putChunk(b)
 	}
 	clear(q.chunks)
 	q.chunks, q.r, q.n = q.chunks[:0], 0, 0
-	return n
 }
 
 // readData takes a DATA frame as it comes, not when it is whole: a slow sender
@@ -107,8 +105,7 @@ func (c *conn) readData(f frame) error {
 }
 
 // beginData counts a DATA frame against the windows, of which the padding is
-// consumed at once. It says whether its stream wants it; otherwise all of it
-// counts as consumed.
+// consumed at once. It says whether its stream wants it.
 func (c *conn) beginData(f frame, padding int) (wanted bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,11 +124,10 @@ func (c *conn) beginData(f frame, padding int) (wanted bool, err error) {
 		return false, err
 	}
 	if fault := s.receive(f.length, padding); fault != nil {
-		c.credit(nil, f.length)
 		return false, c.fault(s, fault)
 	}
 	if padding > 0 {
-		c.credit(s, padding)
+		s.consumed(padding)
 	}
 	return true, nil
 }
@@ -143,10 +139,9 @@ func (s *stream) receive(length, padding int) *streamError {
 		return &streamError{http2.ErrCodeStreamClosed, "DATA after the end"}
 	case s.headless:
 		return malformed("DATA before the head")
-	case int32(length) > s.recvWindow:
+	case !s.recv.take(length):
 		return &streamError{http2.ErrCodeFlowControl, "more than the stream's window"}
 	}
-	s.recvWindow -= int32(length)
 	if s.got += int64(length - padding); s.declared >= 0 && s.got > s.declared {
 		return malformed("more than content-length")
 	}
@@ -161,7 +156,6 @@ func (c *conn) strayData(f frame) error {
 	if err := c.receive(f.length); err != nil {
 		return err
 	}
-	c.credit(nil, f.length)
 	if c.forgot(f.id) {
 		return nil
 	}
@@ -176,8 +170,6 @@ func (c *conn) deliver(id uint32, p []byte) {
 	c.heard()
 	s := c.streams[id]
 	if s == nil || s.err != nil || s.readErr != nil {
-		// Its bytes were counted when the frame began.
-		c.credit(nil, len(p))
 		return
 	}
 	s.in.write(p)
@@ -215,7 +207,6 @@ func (s *stream) ready() bool {
 
 // read is Body's Read. mu is held, and is let go while it waits.
 func (s *stream) read(p []byte) (int, error) {
-	c := s.c
 	s.reading = true
 	defer func() {
 		s.reading, s.nothing = false, false
@@ -237,6 +228,6 @@ func (s *stream) read(p []byte) (int, error) {
 		s.awaitReadable()
 	}
 	n := s.in.read(p)
-	c.credit(s, n)
+	s.consumed(n)
 	return n, nil
 }

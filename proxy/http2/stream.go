@@ -19,8 +19,7 @@ type stream struct {
 
 	// What comes.
 	in          inbox
-	recvWindow  int32
-	recvCredit  int32
+	recv        window
 	declared    int64 // by Content-Length; Unknown: nothing
 	got         int64
 	remoteEnded bool // END_STREAM has come, or the stream is gone
@@ -73,7 +72,7 @@ func newStream(c *conn) *stream {
 	s := streamPool.Get().(*stream)
 	s.c = c
 	s.readable.L, s.writable.L = &c.mu, &c.mu
-	s.recvWindow = streamWindow
+	s.recv.size, s.recv.left = streamWindow, streamWindow
 	s.declared, s.sendLeft = message.Unknown, message.Unknown
 	return s
 }
@@ -89,7 +88,7 @@ func (s *stream) release() {
 	if !s.removed || !s.handled || s.users > 0 {
 		return
 	}
-	s.c.credit(nil, s.in.drop())
+	s.in.drop()
 	s.c.joined -= s.joined
 	fields, arena, chunks := s.fields, s.arena, s.in.chunks
 	if cap(fields) > keptFields {
@@ -121,7 +120,7 @@ func (c *conn) drop(s *stream, reason error) func() {
 	if s.err == nil {
 		s.err = reason
 	}
-	c.credit(nil, s.in.drop())
+	s.in.drop()
 	s.remoteEnded, s.localEnded = true, true
 	f := s.notice()
 	c.remove(s)

@@ -1,0 +1,143 @@
+package http2
+
+import "golang.org/x/net/http2"
+
+// window is what a peer may send, on a stream or on the connection
+// (RFC 9113 §5.2). What it has sent and was not allowed anew is what it has in
+// the way, what waits to be read, and credit.
+type window struct {
+	size   int32 // that the peer has when nothing waits
+	left   int32 // that it may still send
+	credit int32 // what was given back and not told yet
+}
+
+// take reports whether the peer may send n bytes more, and counts them.
+func (w *window) take(n int) bool {
+	if int32(n) > w.left {
+		return false
+	}
+	w.left -= int32(n)
+	return true
+}
+
+// tell returns what a WINDOW_UPDATE is to say, and counts it as said.
+func (w *window) tell() uint32 {
+	n := w.credit
+	w.left += n
+	w.credit = 0
+	return uint32(n)
+}
+
+// due reports whether there is enough to tell for a frame.
+func (w *window) due() bool { return w.credit >= w.size/updateShare }
+
+// updateShare is the part of a window that is told of by one WINDOW_UPDATE: few frames
+// are sent, and a peer whose line fits the window never waits for one.
+const updateShare = 4
+
+// resize moves the window's size towards n: it grows at once, and shrinks by what is
+// not told yet.
+func (w *window) resize(n int32) {
+	by := max(n-w.size, -w.credit)
+	w.size += by
+	w.credit += by
+}
+
+const (
+	maxStreamWindow = 16 << 20
+	maxConnWindow   = 64 << 20
+	connStreams     = 4 // streams whose windows the connection's takes as a whole
+)
+
+// receive takes n bytes of the connection's window (RFC 9113 §6.9.1), also for a
+// stream that is gone, and gives them back at once: what waits is bounded stream by
+// stream, so that one which is not read takes nothing from the others. mu is held.
+func (c *conn) receive(n int) error {
+	if !c.recv.take(n) {
+		return &ConnError{http2.ErrCodeFlowControl, "more than the connection's window"}
+	}
+	c.recv.credit += int32(n)
+	c.line.bytes += int64(n)
+	if c.closing {
+		return nil
+	}
+	if c.recv.due() {
+		c.out.pending = appendWindowUpdate(c.out.room(headLen+4), 0, c.recv.tell())
+		c.flushSoon()
+	}
+	c.measure()
+	return nil
+}
+
+// consumed gives n bytes that were read of a stream back to its window, some at a
+// time. mu is held.
+func (s *stream) consumed(n int) {
+	w := &s.recv
+	w.credit += int32(n)
+	switch {
+	case s.remoteEnded || s.err != nil:
+		return
+	case s.declared >= 0 && int64(w.left) >= s.declared-s.got:
+		return // all that comes is allowed
+	case !w.due():
+		return
+	}
+	// A window that the line has outgrown is of no use to a reader that is slower.
+	if s.in.n <= int(w.size)/4 {
+		w.resize(max(w.size, s.c.line.window))
+	}
+	s.c.out.pending = appendWindowUpdate(s.c.out.room(headLen+4), s.id, w.tell())
+	s.c.flushSoon()
+}
+
+// line is what is known of the way to the peer: bandwidth times delay, measured as
+// gRPC does it, by what comes between a PING and its acknowledgement. Where that is
+// most of a stream's window, the window may be what holds the peer back, and the next ones
+// are larger. PINGs are few: none is sent where little comes, and ever fewer where
+// they show that the window suffices.
+type line struct {
+	window int32 // for a stream whose reader keeps up
+	bytes  int64 // of DATA since the last PING, or since its acknowledgement
+	wait   int64 // bytes before the next PING
+	asked  bool  // a PING is under way
+}
+
+var linePing = [8]byte{'l', 'i', 'n', 'e'}
+
+const (
+	firstMeasure = 32 << 10  // bytes of DATA before the first PING
+	maxMeasure   = 256 << 20 // and between two at most
+	lineGrowth   = 8         // a window is so many times what came within a round trip
+)
+
+func (l *line) init() { l.window, l.wait = streamWindow, firstMeasure }
+
+// measure begins to measure if it is time to. mu is held.
+func (c *conn) measure() {
+	l := &c.line
+	if l.asked || l.bytes < l.wait || l.window >= maxStreamWindow {
+		return
+	}
+	l.asked, l.bytes = true, 0
+	c.out.pending = appendPing(c.out.room(headLen+8), 0, linePing)
+	c.flushSoon()
+}
+
+// measured takes the acknowledgement of that PING. mu is held.
+func (c *conn) measured() {
+	l := &c.line
+	came := l.bytes
+	l.asked, l.bytes = false, 0
+	if 2*came < int64(l.window) {
+		l.wait = min(2*max(l.wait, int64(l.window)), maxMeasure)
+		return
+	}
+	l.window = int32(min(lineGrowth*came, maxStreamWindow))
+	// What comes within the next round trip was allowed by the old windows.
+	l.wait = came + came/8
+	c.recv.resize(min(connStreams*l.window, maxConnWindow))
+	if c.recv.credit > 0 && !c.closing {
+		c.out.pending = appendWindowUpdate(c.out.room(headLen+4), 0, c.recv.tell())
+		c.flushSoon()
+	}
+}
