@@ -69,9 +69,9 @@ func checkListenAddress(p place, address string) {
 	}
 }
 
-// listenAddress takes apart what is not a name of systemd's. No host stands for
-// all addresses, as in [net.Listen]. A host name is not taken: what it
-// resolves to may change.
+// listenAddress takes apart what is not a name of systemd's. The zero netip.Addr stands
+// for all addresses of both families. A host name is not taken: what it resolves to may
+// change.
 func listenAddress(address string) (netip.AddrPort, bool) {
 	host, portText, err := net.SplitHostPort(address)
 	port, ok := parsePort(portText)
@@ -79,27 +79,25 @@ func listenAddress(address string) (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	if host == "" {
-		return netip.AddrPortFrom(netip.IPv6Unspecified(), port), true
+		return netip.AddrPortFrom(netip.Addr{}, port), true
 	}
 	addr, err := netip.ParseAddr(host)
 	return netip.AddrPortFrom(addr.Unmap(), port), err == nil
 }
 
-// boundAddress is the same for two addresses that can't be bound both, and empty
-// for one that can always be. An unspecified IPv4 address is one of them: Go
-// listens on IPv6 too then.
-func boundAddress(address string) string {
-	if strings.HasPrefix(address, systemdPrefix) {
-		return address
+// overlap reports whether no two sockets can have these addresses at once.
+func overlap(a, b string) bool {
+	if strings.HasPrefix(a, systemdPrefix) || strings.HasPrefix(b, systemdPrefix) {
+		return a == b
 	}
-	at, ok := listenAddress(address)
-	switch {
-	case !ok || at.Port() == 0:
-		return ""
-	case at.Addr().IsUnspecified():
-		return ":" + strconv.Itoa(int(at.Port()))
-	}
-	return at.String()
+	x, okX := listenAddress(a)
+	y, okY := listenAddress(b)
+	return okX && okY && x.Port() != 0 && x.Port() == y.Port() && (covers(x.Addr(), y.Addr()) || covers(y.Addr(), x.Addr()))
+}
+
+// covers reports whether a socket with the address a takes what comes to b.
+func covers(a, b netip.Addr) bool {
+	return a == b || a == netip.Addr{} || a.IsUnspecified() && a.Is4() == b.Is4() && b.IsValid()
 }
 
 func parsePort(text string) (uint16, bool) {

@@ -43,20 +43,27 @@ func (c *Config) validate(p place) {
 	c.checkKeys(sites, tokens)
 }
 
-// checkAddresses finds two listeners, redirects and the admin listener among them,
-// that would bind the same address.
+// checkAddresses finds listeners, redirects and the admin listener among them, of which
+// one would bind what another one has.
 func (c *Config) checkAddresses(p place) {
-	owners := map[string]string{}
+	type owner struct{ address, path string }
+	var owners []owner
 	check := func(at place, address string) {
-		bound := boundAddress(address)
-		if bound == "" || at.isMuted() {
+		if at.isMuted() {
 			return
 		}
-		if owner, taken := owners[bound]; taken {
-			at.say(fmt.Sprintf("%s is already the address of %s", quote(address), owner), "")
+		for _, o := range owners {
+			if !overlap(o.address, address) {
+				continue
+			}
+			message := quote(address) + " is already the address of " + o.path
+			if o.address != address {
+				message += " (" + quote(o.address) + ")"
+			}
+			at.say(message, "")
 			return
 		}
-		owners[bound] = parent(at.path)
+		owners = append(owners, owner{address, parent(at.path)})
 	}
 	for i, l := range c.Listeners {
 		check(p.key("listeners").item(i).key("address"), l.Address)

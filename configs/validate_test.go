@@ -93,11 +93,21 @@ var nonsense = []badInput{
 		},
 	},
 	{
+		name: "listen addresses of one family each",
+		old:  `  - address: ":443"`, new: "  - address: 0.0.0.0:443\n  - address: \"[::]:443\"\n  - address: 127.0.0.1:443\n  - address: \"[::1]:443\"\n  - address: \"[::ffff:10.0.0.1]:443\"\n  - address: 127.0.0.1:0\n  - address: 127.0.0.1:0\n  - address: \":9180\"",
+		want: []string{
+			`0 admin.address: "127.0.0.1:9180" is already the address of listeners[7] (":9180")`,
+			`10 listeners[2].address: "127.0.0.1:443" is already the address of listeners[0] ("0.0.0.0:443")`,
+			`11 listeners[3].address: "[::1]:443" is already the address of listeners[1] ("[::]:443")`,
+			`12 listeners[4].address: "[::ffff:10.0.0.1]:443" is already the address of listeners[0] ("0.0.0.0:443")`,
+		},
+	},
+	{
 		name: "same listen address",
 		old:  `  - address: ":443"`, new: "  - address: \":443\"\n  - address: 0.0.0.0:443\n  - address: 127.0.0.1:9180",
 		want: []string{
 			`0 admin.address: "127.0.0.1:9180" is already the address of listeners[2]`,
-			`9 listeners[1].address: "0.0.0.0:443" is already the address of listeners[0]`,
+			`9 listeners[1].address: "0.0.0.0:443" is already the address of listeners[0] (":443")`,
 		},
 	},
 	{

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -48,7 +49,7 @@ func (s *service) openSockets() {
 func socketError(err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return hint(err, "a service with this configuration runs already; `sallyport status` asks it")
+		return hint(err, "a service with this configuration runs already: `sallyport status` asks it, and `sallyport check --no-listen` checks beside it")
 	case errors.Is(err, os.ErrNotExist):
 		return hint(err, "its folder must be there; the systemd unit makes /run/sallyport")
 	case errors.Is(err, os.ErrPermission):
@@ -66,11 +67,7 @@ type passedSockets struct {
 func (p *passedSockets) open(address string) (net.Listener, error) {
 	name, ok := strings.CutPrefix(address, "systemd:")
 	if !ok {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return nil, listenError(err)
-		}
-		return l, nil
+		return listen(address)
 	}
 	if !p.asked {
 		p.asked = true
@@ -86,11 +83,28 @@ func (p *passedSockets) open(address string) (net.Listener, error) {
 	return found[0], nil
 }
 
+// listen opens an address. One with an IP address is of that family alone, the
+// unspecified ones too, which Go would open for both. No address stands for both.
+func listen(address string) (net.Listener, error) {
+	network := "tcp"
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		network = "tcp6"
+		if at.Addr().Unmap().Is4() {
+			network = "tcp4"
+		}
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, listenError(err)
+	}
+	return l, nil
+}
+
 // listenError is a failed listen with what it needs.
 func listenError(err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return hint(err, "another process listens there; `ss -ltnp` shows which")
+		return hint(err, "another process listens there, as `ss -ltnp` shows; to check beside the service that runs: sallyport check --no-listen")
 	case errors.Is(err, syscall.EACCES):
 		return hint(err, "ports below 1024 need CAP_NET_BIND_SERVICE, as the systemd unit gives it")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
