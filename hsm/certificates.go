@@ -32,6 +32,7 @@ type Certificates struct {
 type served struct {
 	pairs    []*Pair       // the first is the one to use, the others its fallbacks
 	kept     bool          // they are not what they should be, and there is nothing better
+	lost     error         // why none of them can sign, where their keys have left the tokens; nil: they have not
 	problems []*EntryError // why others that the entry names are not among them
 }
 
@@ -147,6 +148,10 @@ func (k *handshakeKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) 
 func (c *Certificates) Ready() error {
 	var errs []error
 	for _, e := range *c.serving.Load() {
+		if e.lost != nil {
+			errs = append(errs, e.lost)
+			continue
+		}
 		for _, p := range e.pairs {
 			for _, h := range p.Key.holders {
 				if state, _ := h.token.State(); state == Up || state == Degraded {

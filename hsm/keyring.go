@@ -9,8 +9,11 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"sallyport/hsm/wire"
 )
 
 // Keyring keeps what sites serve in step with what the tokens hold. Keys and
@@ -28,6 +31,7 @@ type Keyring struct {
 	sites    []*Certificates
 	proofs   map[holder][]tls.SignatureScheme
 	reminded map[reminder]time.Time
+	serials  map[*Token]string // of the tokens, when they were last looked at
 
 	asking  sync.Mutex
 	waiting []chan Round // for the next round's outcome
@@ -40,6 +44,7 @@ func NewKeyring(tokens []*Token, every time.Duration, log *slog.Logger) *Keyring
 		tokens: tokens, every: every, log: log,
 		kick: make(chan struct{}, 1), rescan: make(chan struct{}, 1), ended: make(chan struct{}),
 		proofs: make(map[holder][]tls.SignatureScheme), reminded: make(map[reminder]time.Time),
+		serials: make(map[*Token]string),
 	}
 	for _, t := range tokens {
 		t.onInventory(r.look)
@@ -211,6 +216,7 @@ func (r *Keyring) readTokens(ctx context.Context) map[string]error {
 func (r *Keyring) refresh(ctx context.Context, now time.Time) []Change {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.forget()
 	var changes []Change
 	for _, c := range r.sites {
 		before := *c.serving.Load()
@@ -229,7 +235,6 @@ func (r *Keyring) refresh(ctx context.Context, now time.Time) []Change {
 	for _, c := range changes {
 		c.log(r.log)
 	}
-	r.forget()
 	r.remind(now)
 	return changes
 }
@@ -291,8 +296,19 @@ func (r *Keyring) serve(ctx context.Context, i int, e Entry, before served, now 
 	}
 	if len(s.pairs) == 0 {
 		s.pairs, s.kept = before.pairs, len(before.pairs) > 0
+		if s.kept && !slices.ContainsFunc(s.pairs, (*Pair).held) {
+			s.lost = problem(ErrNoKey, "", "key %q is no longer on token %s: %v", s.pairs[0].Key.URI(), strings.Join(s.pairs[0].Key.Tokens(), ", "), s.problems[0])
+		}
 	}
 	return s
+}
+
+// held reports whether a token still had the pair's key, fit to sign, when it was
+// last read.
+func (p *Pair) held() bool {
+	return slices.ContainsFunc(p.Key.holders, func(h holder) bool {
+		return slices.ContainsFunc(h.token.Inventory().Keys, func(k wire.Key) bool { return k.Reason == "" && k.Object() == h.object })
+	})
 }
 
 // problem is p, or the same one of the time before: it keeps since when it is.
@@ -344,11 +360,21 @@ func (r *Keyring) prove(ctx context.Context, k *Key, c Chain, now time.Time) (p 
 }
 
 // forget drops the proofs of keys that have left their token: one that comes
-// back is proved anew.
+// back is proved anew. A token that was made anew has other keys, whatever they
+// are called.
 func (r *Keyring) forget() {
 	held := make(map[holder]bool)
 	for _, t := range r.tokens {
-		for _, k := range t.Inventory().Keys {
+		inv := t.Inventory()
+		if inv.Token == (wire.TokenInfo{}) {
+			continue // not read yet
+		}
+		if was, known := r.serials[t]; known && was != inv.Token.Serial {
+			r.log.Warn("another token is in the place of the one before", "token", t.Name(), "serial", inv.Token.Serial, "before", was)
+			maps.DeleteFunc(r.proofs, func(h holder, _ []tls.SignatureScheme) bool { return h.token == t })
+		}
+		r.serials[t] = inv.Token.Serial
+		for _, k := range inv.Keys {
 			held[holder{t, k.Object()}] = true
 		}
 	}

@@ -63,11 +63,13 @@ const (
 	CKR_SESSION_HANDLE_INVALID     = 0xb3
 	CKR_TOKEN_NOT_PRESENT          = 0xe0
 	CKR_USER_NOT_LOGGED_IN         = 0x101
+	CKR_USER_PIN_NOT_INITIALIZED   = 0x102
 	CKR_CRYPTOKI_NOT_INITIALIZED   = 0x190
 )
 
-// Flags for TokenFlags (PKCS#11 v2.40 §3.2).
+// Flags for TokenFlags and TokenFlagsOff (PKCS#11 v2.40 §3.2).
 const (
+	CKF_TOKEN_INITIALIZED  = 0x400
 	CKF_USER_PIN_COUNT_LOW = 0x10000
 	CKF_USER_PIN_FINAL_TRY = 0x20000
 	CKF_USER_PIN_LOCKED    = 0x40000
@@ -234,6 +236,19 @@ func (f *Faulty) TokenFlags(flags uint) {
 		}
 	})
 }
+
+// TokenFlagsOff makes C_GetTokenInfo hide flags of the token's own. 0 ends it.
+func (f *Faulty) TokenFlagsOff(flags uint) {
+	f.change(func() {
+		f.lines["token-flags-off"] = fmt.Sprintf("%#x", flags)
+		if flags == 0 {
+			delete(f.lines, "token-flags-off")
+		}
+	})
+}
+
+// TokenSerial makes C_GetTokenInfo show another serial, of 16 characters.
+func (f *Faulty) TokenSerial(serial string) { f.change(func() { f.lines["token-serial"] = serial }) }
 
 // PED gives the token a PIN pad, on which pin is entered at each login:
 // C_GetTokenInfo shows CKF_PROTECTED_AUTHENTICATION_PATH, and C_Login refuses

@@ -67,7 +67,7 @@ func causeOf(err error) error {
 func classOf(rv uint) wire.Class {
 	switch rv {
 	case pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE,
-		pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_PIN_LOCKED, pkcs11.CKR_USER_PIN_NOT_INITIALIZED,
+		pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_PIN_LOCKED,
 		pkcs11.CKR_USER_TYPE_INVALID, pkcs11.CKR_USER_TOO_MANY_TYPES:
 		return wire.PIN
 	case pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_SESSION_COUNT,

@@ -31,6 +31,9 @@ func (o *openToken) inventory() (wire.Inventory, keys, error) {
 		return inv, nil, err
 	}
 	defer s.close()
+	if err := o.unchanged(s); err != nil {
+		return inv, nil, err
+	}
 	if inv.Certificates, err = s.certificates(); err != nil {
 		return inv, nil, err
 	}
@@ -50,7 +53,7 @@ func (o *openToken) inventory() (wire.Inventory, keys, error) {
 		inv.Keys = append(inv.Keys, k)
 	}
 	slices.SortFunc(inv.Keys, byLabel)
-	return inv, found, nil
+	return inv, found, o.countKeys(len(inv.Keys))
 }
 
 // byLabel orders keys, since a token lists them in any order.

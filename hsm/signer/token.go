@@ -18,6 +18,12 @@ type openToken struct {
 	wanted   int // sessions that were asked for
 	sessions int // that workers may use at once
 	crypto11 *crypto11.Context
+
+	// For identity.go.
+	loggedIn  bool
+	read      bool // once, right after the login
+	stateless bool // its sessions do not tell whether there is a login
+	held      int  // private keys at the last reading
 }
 
 // sessionWait bounds the wait for a session of crypto11. There is one for each
@@ -67,6 +73,7 @@ func (o *openToken) login(s wire.Settings, tell func(wire.LoginStep) error) erro
 	if rv, ok := returnValue(err); err != nil && !(ok && rv == pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
 		return loginFailure(o.token, secret, err)
 	}
+	o.loggedIn = true
 	return tell(wire.LoginDone)
 }
 
@@ -124,6 +131,11 @@ func mayLogin(t token, again bool) error {
 // whatever its code: libraries have many names for a wrong PIN.
 func loginFailure(t token, secret pin, err error) error {
 	rv, ok := returnValue(err)
+	if ok && rv == pkcs11.CKR_USER_PIN_NOT_INITIALIZED {
+		f := &failure{wire.Failure{Class: wire.Device, Code: uint64(rv), Setting: "pin"}}
+		f.Cause = fmt.Sprintf("token %q has no user PIN yet", t.Label)
+		return f.hint("set it with the vendor's tool; the login is tried again by itself, since there is no PIN that it could lock")
+	}
 	if !ok || deviceGone(rv) {
 		return fmt.Errorf("log in to token %q: %w", t.Label, err)
 	}

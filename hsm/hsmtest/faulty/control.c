@@ -25,6 +25,8 @@ static const struct {
 	[WRONG_SIGNATURE] = {"wrong-signature", YES, OF_CALLS},
 	[VANISH] = {"vanish", YES_OR_CODE, STATE},
 	[TOKEN_FLAGS] = {"token-flags", NUMBER, STATE},
+	[TOKEN_FLAGS_OFF] = {"token-flags-off", NUMBER, STATE},
+	[TOKEN_SERIAL] = {"token-serial", WORD, STATE},
 	[PED] = {"ped", WORD, STATE},
 	[LOSE_SESSIONS] = {"lose-sessions", WORD, STATE},
 	[LOSE_LOGIN] = {"lose-login", WORD, STATE},

@@ -88,6 +88,15 @@ static CK_RV own_GetTokenInfo(CK_ULONG slot, CK_TOKEN_INFO *info)
 		info->flags |= r.value;
 		spoil();
 	}
+	if (rv == CKR_OK && in_force(TOKEN_FLAGS_OFF, ANY, &r)) {
+		info->flags &= ~r.value;
+		spoil();
+	}
+	if (rv == CKR_OK && in_force(TOKEN_SERIAL, ANY, &r)) {
+		memset(info->serial, ' ', sizeof info->serial);
+		memcpy(info->serial, r.word, strnlen(r.word, sizeof info->serial));
+		spoil();
+	}
 	if (rv == CKR_OK && in_force(PED, ANY, &r)) {
 		info->flags |= CKF_PROTECTED_AUTHENTICATION_PATH;
 		spoil();
