@@ -346,7 +346,11 @@ func (t *Token) lockedBy() error {
 	if t.locked == nil {
 		return nil
 	}
-	return &wire.Failure{Class: wire.PIN, Cause: t.locked.Error(), Setting: "pin"}
+	f := &wire.Failure{Class: wire.PIN, Cause: t.locked.Error(), Setting: "pin"}
+	if e := new(Error); errors.As(t.locked, &e) {
+		f.Hint = e.Hint
+	}
+	return f
 }
 
 // Unlock allows one more login after the token was locked: the operator says

@@ -56,6 +56,7 @@ const (
 	CKR_MECHANISM_INVALID          = 0x70
 	CKR_OPERATION_ACTIVE           = 0x90
 	CKR_PIN_INCORRECT              = 0xa0
+	CKR_PIN_LEN_RANGE              = 0xa2
 	CKR_PIN_EXPIRED                = 0xa3
 	CKR_PIN_LOCKED                 = 0xa4
 	CKR_SESSION_CLOSED             = 0xb0

@@ -111,6 +111,35 @@ func TestFaulty_ADeviceThatIsAwayLocksNothing(t *testing.T) {
 	}
 }
 
+// What helps is another thing for each reason why a login is refused: to check the
+// PIN of a token that has locked it helps nobody.
+func TestFaulty_SaysWhatHelpsARefusedLogin(t *testing.T) {
+	s := hsmtest.New(t)
+	for name, c := range map[string]struct {
+		fault func(*hsmtest.Faulty)
+		want  string
+		hint  string
+	}{
+		"wrong":                     {func(f *hsmtest.Faulty) { f.RefusePIN() }, "refuses the PIN", "check the PIN before the token locks itself"},
+		"locked at the login":       {func(f *hsmtest.Faulty) { f.Return("C_Login", hsmtest.CKR_PIN_LOCKED, 0) }, "has locked its PIN", "security officer"},
+		"locked before it":          {func(f *hsmtest.Faulty) { f.TokenFlags(hsmtest.CKF_USER_PIN_LOCKED) }, "has locked its PIN", "security officer"},
+		"expired":                   {func(f *hsmtest.Faulty) { f.Return("C_Login", hsmtest.CKR_PIN_EXPIRED, 0) }, "has expired", "set a new one"},
+		"longer than any":           {func(f *hsmtest.Faulty) { f.Return("C_Login", hsmtest.CKR_PIN_LEN_RANGE, 0) }, "of this length", "nothing else"},
+		"with one try left to lock": {func(f *hsmtest.Faulty) { f.TokenFlags(hsmtest.CKF_USER_PIN_FINAL_TRY) }, "one try left", "resets the count"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			c.fault(f)
+			token, _ := run(t, s, f)
+			err := token.Ready(t.Context())
+			var e *hsm.Error
+			if !errors.As(err, &e) || !errors.Is(e, hsm.ErrPIN) || !strings.Contains(e.Text, c.want) || !strings.Contains(e.Hint, c.hint) {
+				t.Errorf("got %v (%+v)", err, e)
+			}
+		})
+	}
+}
+
 func TestFaulty_PINEnteredOnTheDevice(t *testing.T) {
 	s := hsmtest.New(t)
 	noPIN := func(c *hsm.Config) { c.Settings.PIN = wire.NoPIN }

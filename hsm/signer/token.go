@@ -105,6 +105,10 @@ func (m *module) measureSessions(t token, wanted int) (int, error) {
 	return len(open), nil
 }
 
+// afterLock is what helps a token that has locked its PIN: no right PIN does.
+const afterLock = "no PIN is taken any more: its security officer sets a new one with the vendor's tool " +
+	"(pkcs11-tool --login-type so --init-pin, say); write that where the setting says, and then start sallyport, or `sallyport token unlock` where it runs"
+
 // mayLogin refuses to spend a token's last tries: a locked token needs its
 // security officer. Nor is a login repeated that may be what was counted as wrong.
 func mayLogin(t token, again bool) error {
@@ -114,15 +118,15 @@ func mayLogin(t token, again bool) error {
 	case t.Flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
 		f.Code = pkcs11.CKR_PIN_LOCKED
 		f.Cause += " has locked its PIN after too many wrong ones"
-		return f.hint("its security officer can set a new PIN with the vendor's tool")
+		return f.hint(afterLock)
 	case t.Flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0:
 		f.Code = pkcs11.CKR_PIN_INCORRECT
 		f.Cause += " has one try left before it locks its PIN, so it is not used"
-		return f.hint("log in once with the vendor's tool and the right PIN: that resets the count")
+		return f.hint("log in once with the vendor's tool and the right PIN, which resets the count, and then start sallyport, or `sallyport token unlock` where it runs")
 	case again && t.Flags&pkcs11.CKF_USER_PIN_COUNT_LOW != 0:
 		f.Code = pkcs11.CKR_PIN_INCORRECT
 		f.Cause += " has counted a wrong PIN since the last good login, so the login is not repeated"
-		return f.hint("check the PIN; to log in once with the vendor's tool resets the count")
+		return f.hint("log in once with the vendor's tool and the right PIN, which resets the count; then `sallyport token unlock`")
 	}
 	return nil
 }
@@ -146,6 +150,15 @@ func loginFailure(t token, secret pin, err error) error {
 	f.Hint = "it was tried once and will not be tried again; check the PIN before the token locks itself"
 	pad := t.Flags&pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH != 0
 	switch {
+	case rv == pkcs11.CKR_PIN_LOCKED:
+		f.Cause = fmt.Sprintf("token %q has locked its PIN after too many wrong ones: %v", t.Label, rv)
+		f.Hint = afterLock
+	case rv == pkcs11.CKR_PIN_EXPIRED:
+		f.Cause = fmt.Sprintf("token %q says that the PIN has expired: %v", t.Label, rv)
+		f.Hint = "set a new one with the vendor's tool, and write it where the setting says"
+	case rv == pkcs11.CKR_PIN_LEN_RANGE || rv == pkcs11.CKR_PIN_INVALID:
+		f.Cause = fmt.Sprintf("token %q takes no PIN of this length or with these characters: %v", t.Label, rv)
+		f.Hint = "see whether the setting leads to the PIN and to nothing else"
 	case secret != "" && pad:
 		f.Hint = "the token has a PIN pad; where the PIN is entered there, the setting is pin: none"
 	case secret == "" && pad:
