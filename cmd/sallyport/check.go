@@ -56,9 +56,9 @@ func check(ctx context.Context, file string, listen bool, stdout, stderr io.Writ
 		return errInterrupted
 	}
 	for _, w := range s.warnings {
-		fmt.Fprintf(stderr, "warning: %s\n", w)
+		fmt.Fprintf(stderr, "warning: %s\n", plain(w.String()))
 		if w.Hint != "" {
-			fmt.Fprintf(stderr, "hint: %s\n", w.Hint)
+			fmt.Fprintf(stderr, "hint: %s\n", plain(w.Hint))
 		}
 	}
 	s.describe(stdout)
@@ -83,7 +83,7 @@ func (s *service) describe(w io.Writer) {
 	for i, t := range s.tokens {
 		info := t.Inventory().Token
 		fmt.Fprintf(w, "token %s: %s, label %q, serial %q, %d sessions\n",
-			s.config.HSM.Tokens[i].Name, info.Library, info.Label, info.Serial, info.Sessions)
+			s.config.HSM.Tokens[i].Name, oneLine(info.Library), info.Label, info.Serial, info.Sessions)
 	}
 	for i, site := range s.config.Sites {
 		for _, pairs := range s.sites[i].Pairs() {
@@ -93,7 +93,7 @@ func (s *service) describe(w io.Writer) {
 					as = " (fallback)"
 				}
 				fmt.Fprintf(w, "site %s: %s key %s, certificate %s until %s%s\n",
-					site.Name, p.Key.Type(), p.Key.URI(), p.Leaf().Subject, p.Leaf().NotAfter.UTC().Format(time.DateOnly), as)
+					site.Name, p.Key.Type(), p.Key.URI(), oneLine(p.Leaf().Subject.String()), p.Leaf().NotAfter.UTC().Format(time.DateOnly), as)
 			}
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode"
 
 	"sallyport/hsm/wire"
 )
@@ -147,7 +146,7 @@ func (r *doctorReport) section(w *printer, check, title string) {
 	for _, f := range r.Findings {
 		if f.Check == check {
 			rows = append(rows, f)
-			width = max(width, len([]rune(f.Subject)))
+			width = max(width, columnsOf(plain(f.Subject)))
 		}
 	}
 	curves := check == "load" && len(r.Curves) > 0
@@ -163,7 +162,7 @@ func (r *doctorReport) section(w *printer, check, title string) {
 		}
 	}
 	for _, f := range rows {
-		w.line("  %-4s  %-*s  %s", f.Level, width, f.Subject, f.Text)
+		w.line("  %-4s  %s  %s", f.Level, padTo(plain(f.Subject), width), f.Text)
 		if f.Hint != "" {
 			w.line("  %-4s  %-*s  hint: %s", "", width, "", f.Hint)
 		}
@@ -208,11 +207,5 @@ func (p *printer) line(format string, args ...any) {
 	if p.err != nil {
 		return
 	}
-	text := strings.Map(func(r rune) rune {
-		if r == '\n' || unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, fmt.Sprintf(format, args...))
-	_, p.err = fmt.Fprintln(p.out, strings.TrimRight(text, " "))
+	_, p.err = fmt.Fprintln(p.out, strings.TrimRight(plain(fmt.Sprintf(format, args...)), " "))
 }

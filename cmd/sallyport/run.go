@@ -73,9 +73,9 @@ Check and run:         sallyport check && sallyport serve`,
 func report(w io.Writer, err error) {
 	var problems *configs.Problems
 	if !errors.As(err, &problems) {
-		fmt.Fprintf(w, "error: %v\n", err)
+		fmt.Fprintf(w, "error: %s\n", plain(err.Error()))
 		if text := hintOf(err); text != "" {
-			fmt.Fprintf(w, "hint: %s\n", text)
+			fmt.Fprintf(w, "hint: %s\n", plain(text))
 		}
 		return
 	}
@@ -84,9 +84,9 @@ func report(w io.Writer, err error) {
 		if p.Line > 0 {
 			where = fmt.Sprintf("%s:%d", where, p.Line)
 		}
-		fmt.Fprintf(w, "error: %s\n", strings.TrimPrefix(where+": "+p.String(), ": "))
+		fmt.Fprintf(w, "error: %s\n", plain(strings.TrimPrefix(where+": "+p.String(), ": ")))
 		if p.Hint != "" {
-			fmt.Fprintf(w, "hint: %s\n", p.Hint)
+			fmt.Fprintf(w, "hint: %s\n", plain(p.Hint))
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -101,7 +100,7 @@ func printToken(w io.Writer, t admin.Token, next time.Time) {
 	if t.State == "locked" {
 		row("to do", "mend the PIN or the token, then: sallyport token unlock %s", t.Name)
 	}
-	row("token", "label %q, serial %q, %s", t.Label, t.Serial, t.Library)
+	row("token", "label %q, serial %q, %s", t.Label, t.Serial, oneLine(t.Library))
 	row("processes", "%d of %d up, %d sessions, %d restarts", t.Up, t.Processes, t.Sessions, t.Restarts)
 	for _, kind := range t.Signatures {
 		pace := "none of late"
@@ -152,14 +151,7 @@ func printPair(w io.Writer, role string, p admin.Pair) {
 }
 
 // oneLine is a text that others have written, fit for a line on a terminal.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '\uFFFD'
-		}
-		return r
-	}, strings.ReplaceAll(text, "\n", "; "))
-}
+func oneLine(text string) string { return plain(strings.ReplaceAll(text, "\n", "; ")) }
 
 // when is a time as an operator compares it with a log.
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

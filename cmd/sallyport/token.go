@@ -13,9 +13,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -226,20 +226,20 @@ func (l listing) print(w io.Writer) error {
 		name = " " + l.Name
 	}
 	fmt.Fprintf(w, "token%s  slot %d  label %q  serial %q\n", name, t.Slot, t.Label, t.Serial)
-	fmt.Fprintf(w, "  %s, %s, %s (%s)\n", t.Manufacturer, t.Model, t.Library, l.Module)
+	fmt.Fprintf(w, "  %s (%s)\n", oneLine(t.Manufacturer+", "+t.Model+", "+t.Library), l.Module)
 
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table table
 	for _, k := range l.Inventory.Keys {
 		text := hsm.KeyURI(t, k)
 		if k.Reason != "" {
 			text = "cannot sign here: " + k.Reason
 		}
-		fmt.Fprintf(table, "  key\t%q\t%s\t%s\n", k.Label, k.Type, text)
+		table.row("key", strconv.Quote(k.Label), k.Type, oneLine(text))
 	}
 	for _, c := range l.Inventory.Certificates {
-		fmt.Fprintf(table, "  certificate\t%q\t%s\n", c.Label, describeCertificate(c, l.Inventory.Keys))
+		table.row("certificate", strconv.Quote(c.Label), oneLine(describeCertificate(c, l.Inventory.Keys)))
 	}
-	if err := table.Flush(); err != nil {
+	if err := table.print(w, "  "); err != nil {
 		return err
 	}
 	if !l.LoggedIn {
