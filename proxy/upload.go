@@ -230,8 +230,12 @@ func (x *exchange) joinUpload(most time.Duration) bool {
 }
 
 // endUpload ends what is still uploaded when the exchange is over. The client
-// gets a while to see the answer, since it may have to send to its end first.
+// gets a while to see the answer, since it may have to send to its end first; where the
+// codec takes care of that, nobody waits for it here.
 func (x *exchange) endUpload() {
+	if d, ok := x.client.(interface{ Drop() }); ok {
+		d.Drop()
+	}
 	if x.joinUpload(drainTime) {
 		return
 	}

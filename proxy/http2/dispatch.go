@@ -169,6 +169,9 @@ func (c *conn) takeReset(f frame, code http2.ErrCode) (gone func(), err error) {
 		c.settle(s)
 	case c.client:
 		c.drop(s, &ResetError{code})
+	case s.localEnded:
+		gone = c.drop(s, &ResetError{code}) // of a request whose response is whole
+		err = c.free.charge(costFrame)
 	default:
 		gone = c.drop(s, &ResetError{code})
 		err = c.free.charge(costReset)

@@ -29,7 +29,8 @@
 //	panic.go      what a panic ends
 //	watch.go      one timer a connection for all its timeouts
 //	server.go     ServerConn; worker.go runs handlers, exchange.go is what they
-//	              get, drain.go ends a connection without losing a request
+//	              get, early.go is what follows a response that was whole before
+//	              its request, drain.go ends a connection without losing a request
 //	client.go     ClientConn; call.go is one request to a backend
 //
 // # Who owns what

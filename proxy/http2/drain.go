@@ -30,6 +30,7 @@ func (c *ServerConn) Shutdown() {
 		return
 	}
 	c.drain.begun = true
+	c.hasten()
 	c.drain.at = now() + drainWait
 	c.out.pending = appendGoAway(c.out.room(64), maxWindow, http2.ErrCodeNo)
 	c.out.pending = appendPing(c.out.pending, 0, drainPing)

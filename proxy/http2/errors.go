@@ -28,11 +28,12 @@ var (
 	// request. Its answer is as good as any (RFC 9113 §8.1).
 	ErrStopped = errors.New("http2: the backend wants no more of the request")
 
-	errGone    = errors.New("http2: the peer closed the connection")
-	errClosed  = errors.New("http2: the connection was closed")
-	errAborted = errors.New("http2: the stream was reset at this end")
-	errLength  = errors.New("http2: body and content-length differ")
-	errMisuse  = errors.New("http2: head, body and end out of order")
+	errGone     = errors.New("http2: the peer closed the connection")
+	errClosed   = errors.New("http2: the connection was closed")
+	errAborted  = errors.New("http2: the stream was reset at this end")
+	errAnswered = errors.New("http2: the request was answered before it was whole")
+	errLength   = errors.New("http2: body and content-length differ")
+	errMisuse   = errors.New("http2: head, body and end out of order")
 )
 
 // ResetError is a stream's end by RST_STREAM, sent by the peer.

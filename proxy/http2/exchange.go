@@ -214,8 +214,7 @@ func (e *exchange) End(trailers []message.Field) error {
 	return nil
 }
 
-// Reset implements message.Exchange. Behind a whole answer it asks the client for
-// no more of its request (RFC 9113 §8.1).
+// Reset implements message.Exchange. Behind a whole answer it does what Drop does.
 func (e *exchange) Reset() { e.resetWith(http2.ErrCodeInternal) }
 
 func (e *exchange) resetWith(code http2.ErrCode) {
@@ -224,10 +223,13 @@ func (e *exchange) resetWith(code http2.ErrCode) {
 	if err != nil {
 		return
 	}
-	if s.localEnded {
-		code = http2.ErrCodeNo
-	}
 	s.onGone = nil // whom it tells knows already
+	if s.localEnded {
+		if !s.removed {
+			e.c.role.(*ServerConn).outlast(s)
+		}
+		return
+	}
 	e.c.reset(s, code, errAborted)
 }
 

@@ -170,6 +170,10 @@ func (c *conn) deliver(id uint32, p []byte) {
 	c.heard()
 	s := c.streams[id]
 	if s == nil || s.err != nil || s.readErr != nil {
+		if s != nil && s.early.since != 0 {
+			s.consumed(len(p))
+			s.drops(len(p))
+		}
 		return
 	}
 	s.in.write(p)
@@ -191,7 +195,7 @@ func (c *conn) endData(id uint32) error {
 
 // endRemote takes END_STREAM. mu is held.
 func (c *conn) endRemote(s *stream) error {
-	if s.declared >= 0 && s.got != s.declared {
+	if s.declared >= 0 && s.got != s.declared && s.early.since == 0 {
 		return c.fault(s, malformed("less than content-length"))
 	}
 	s.remoteEnded = true

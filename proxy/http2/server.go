@@ -142,8 +142,7 @@ func (c *ServerConn) leave(s *stream) {
 	case s.removed:
 		s.release()
 	case s.localEnded:
-		c.free.earn(earnDone)
-		c.reset(s, http2.ErrCodeNo, errAborted)
+		c.outlast(s)
 	default:
 		c.reset(s, http2.ErrCodeInternal, errAborted)
 	}
@@ -169,7 +168,7 @@ func (c *conn) readTrailers(s *stream, b *block, end bool) error {
 func (c *ServerConn) gone(s *stream) {
 	if c.workers.forget(s) {
 		s.handled = true
-	} else if s.err == nil {
+	} else if s.err == nil && s.early.since == 0 {
 		c.free.earn(earnDone)
 	}
 	if c.drain.begun && len(c.streams) == 0 {

@@ -49,6 +49,7 @@ type stream struct {
 	users   int   // goroutines in its methods
 	removed bool  // from the connection's table
 	handled bool  // its handler has returned, or its call was closed
+	early   early // the response was whole before the request
 	onGone  func()
 	telling bool // onGone was taken, and has not returned
 
@@ -272,5 +273,5 @@ func (s *stream) sweep(t int64) int64 {
 	} else {
 		next = min(next, d)
 	}
-	return next
+	return min(next, s.early.due(s, t))
 }
