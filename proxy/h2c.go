@@ -14,7 +14,7 @@ import (
 
 // sharedConns are a pool's connections to its backends by HTTP/2 without TLS.
 // Each takes as many requests at once as its backend allows; a further one is made
-// when none has room, one at a time for each address.
+// when none has room, or when those that have are saturated, one at a time for each address.
 type sharedConns struct {
 	pool   Pool
 	server *Server
@@ -65,11 +65,16 @@ func newSharedConns(p Pool, s *Server) *sharedConns {
 func (cs *sharedConns) take(x *exchange, address string) link {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if s := cs.sharing(address).find(cs, x); s != nil {
+	if s := cs.sharing(address).find(cs, x, false); s != nil {
 		return s
 	}
 	return nil
 }
+
+// maxUnsaturated is how many connections a backend has before one that is saturated takes
+// further requests. It counts streams that a backend does not read, one for each
+// connection at worst.
+const maxUnsaturated = 8
 
 func (cs *sharedConns) sharing(address string) *sharing {
 	b := cs.backends[address]
@@ -80,14 +85,33 @@ func (cs *sharedConns) sharing(address string) *sharing {
 	return b
 }
 
-// find takes a stream of the first connection that has room. The pool's mu is held.
-func (b *sharing) find(cs *sharedConns, x *exchange) *stream {
+// find takes a stream of the first connection that has room. One that is saturated is
+// taken where there shall not be more, and with any where there cannot. The pool's mu is held.
+func (b *sharing) find(cs *sharedConns, x *exchange, any bool) *stream {
+	var saturated *http2.ClientConn
 	for _, c := range b.conns {
-		if call, err := c.NewCall(); err == nil {
-			return &stream{Call: call, conn: c, pool: &cs.pool, x: x}
+		if c.Saturated(x.upload.kind != uploadNone) {
+			if saturated == nil && c.CanTakeCall() {
+				saturated = c
+			}
+			continue
+		}
+		if s := b.call(cs, x, c); s != nil {
+			return s
 		}
 	}
+	if saturated != nil && (any || len(b.conns) >= maxUnsaturated) {
+		return b.call(cs, x, saturated)
+	}
 	return nil
+}
+
+func (b *sharing) call(cs *sharedConns, x *exchange, c *http2.ClientConn) *stream {
+	call, err := c.NewCall()
+	if err != nil {
+		return nil
+	}
+	return &stream{Call: call, conn: c, pool: &cs.pool, x: x}
 }
 
 // dial implements links. A dial whose requests have left goes on for the next ones.
@@ -108,6 +132,9 @@ func (cs *sharedConns) dial(x *exchange, address string) (link, error) {
 		select {
 		case <-d.done:
 			if d.err != nil {
+				if s := cs.findAny(x, address); s != nil {
+					return s, nil
+				}
 				return nil, d.err
 			}
 		case <-woken:
@@ -134,7 +161,7 @@ func (cs *sharedConns) findOrDial(x *exchange, address string) (*stream, *dial) 
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	b := cs.sharing(address)
-	if s := b.find(cs, x); s != nil || cs.closed {
+	if s := b.find(cs, x, false); s != nil || cs.closed {
 		return s, nil
 	}
 	if b.dial == nil {
@@ -143,6 +170,13 @@ func (cs *sharedConns) findOrDial(x *exchange, address string) (*stream, *dial) 
 		cs.running.Go(func() { cs.connect(address, d) })
 	}
 	return nil, b.dial
+}
+
+// findAny returns a stream of whatever connection has room, or nil.
+func (cs *sharedConns) findAny(x *exchange, address string) *stream {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.sharing(address).find(cs, x, true)
 }
 
 // connect makes a connection and shares it.

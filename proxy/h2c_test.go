@@ -520,3 +520,83 @@ func TestH2C_DrainCutsWhatTakesTooLong(t *testing.T) {
 		t.Errorf("the backend was blamed: %v", r.err)
 	}
 }
+
+// A backend's connection window belongs to all its streams. Where one upload that it does
+// not read has used it up, others get a connection of their own.
+func TestH2C_AnUploadThatABackendDoesNotReadHoldsUpNoOther(t *testing.T) {
+	begun, release := make(chan struct{}, 100), make(chan struct{})
+	pool, _ := h2cPool(t, h2cBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			begun <- struct{}{}
+			<-release
+		}
+		io.Copy(io.Discard, r.Body)
+	}))
+	f := serve(t, pool)
+	c := f.client("h2")
+	full := func() bool {
+		cs := f.server.forwarders[0].links.(*sharedConns)
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		for _, b := range cs.backends {
+			return b.conns[0].Saturated(true)
+		}
+		return false
+	}
+	slow, cancel := context.WithCancel(t.Context())
+	var uploads sync.WaitGroup
+	defer uploads.Wait()
+	defer cancel()
+	defer close(release)
+	for range 3 { // which is more than net/http's server takes on a connection
+		uploads.Go(func() {
+			r, _ := http.NewRequestWithContext(slow, "POST", base+"/slow", zeroes(8<<20))
+			if res, err := c.Do(r); err == nil {
+				res.Body.Close()
+			}
+		})
+	}
+	for range 3 {
+		await(t, "a slow upload", begun)
+	}
+	eventually(t, "a connection whose window is used up", full)
+	for range 4 {
+		res, err := c.Post(base+"/", "", zeroes(4<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text(t, res)
+	}
+}
+
+// A client that does not read its response takes nothing from others.
+func TestH2C_AResponseThatIsNotReadHoldsUpNoOther(t *testing.T) {
+	pool, _ := h2cPool(t, h2cBackend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/large" {
+			io.Copy(w, zeroes(64<<20))
+		}
+	}))
+	f := serve(t, pool)
+	for range 6 { // whose windows are more than the connection's was
+		f.dial(www).send("GET /large HTTP/1.1\nHost: " + www + "\n\n")
+	}
+	eventually(t, "downloads that stand still", func() bool { return f.server.requests.count() == 6 })
+	c := f.client("h2")
+	for range 20 {
+		res, err := c.Get(base + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text(t, res)
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

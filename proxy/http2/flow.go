@@ -2,6 +2,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -97,4 +98,20 @@ func (c *conn) leaveQueue(s *stream) {
 		s.turn = false
 		c.nextSender()
 	}
+}
+
+// stuckAfter is how long a write may last before its connection counts as saturated:
+// some round trips of most lines.
+const stuckAfter = int64(200 * time.Millisecond)
+
+// Saturated reports whether the connection as a whole holds back a request: the backend
+// has not read for a while what was written or, for a request with a body, has its window
+// used up. One stream that the backend does not read can do that to all others.
+func (c *ClientConn) Saturated(body bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out.since != 0 && c.out.since < now()-stuckAfter {
+		return true
+	}
+	return body && (len(c.senders) > 0 || c.sendWindow < maxPayload)
 }
