@@ -182,7 +182,7 @@ var hostile = []struct{ name, send, want, saw string }{
 	{"CONNECT", "CONNECT " + www + ":443 HTTP/1.1\nHost: " + www + ":443\n\nGET /evil HTTP/1.1\n" + hHost + "\n", "405 closed", ""},
 	{"method in lower case", "get / HTTP/1.1\n" + hHost + "\n", "200 kept", "get /"},
 	{"HTTP/0.9", "GET /\n\n", "400 closed", ""},
-	{"HTTP/1.2", "GET / HTTP/1.2\n" + hHost + "\n", "505 closed", ""},
+	{"HTTP/1.2", "GET / HTTP/1.2\n" + hHost + "\n", "200 kept", "GET /"},
 	{"preface of HTTP/2", "PRI * HTTP/2.0\n\nSM\n\n", "505 closed", ""},
 	{"TLS within TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400 closed", ""},
 	{"HTTP/1.0", "GET / HTTP/1.0\n" + hHost + "\nGET /evil HTTP/1.1\n" + hHost + "\n", "200 closed", "GET /"},

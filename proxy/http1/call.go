@@ -85,7 +85,7 @@ func (x *Call) WriteHead(r *message.Request, end bool) error {
 // checkRequest says whether a head's parts can be told apart once it is written.
 func checkRequest(r *message.Request) bool {
 	return len(r.Method) > 0 && all(r.Method, isToken) && string(r.Method) != http.MethodConnect &&
-		len(r.Path) > 0 && checkPath(r.Path) == nil &&
+		len(r.Path) > 0 && sendable(r.Path) &&
 		(r.Path[0] == '/' || string(r.Path) == "*" && string(r.Method) == http.MethodOptions) &&
 		(len(r.Authority) == 0 || validHost(r.Authority)) &&
 		(len(r.Protocol) == 0 || all(r.Protocol, isToken)) &&

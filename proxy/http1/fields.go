@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"sallyport/proxy/message"
+	"sallyport/proxy/message/syntax"
 )
 
 // parseField cuts a field line. Its name is a token, with the colon right
@@ -11,7 +12,7 @@ import (
 // (obs-fold, RFC 9112 §5.2), which is refused like all else that parsers
 // disagree on.
 func parseField(line []byte, underscores bool) (f message.Field, err *Error) {
-	n := span(line, isToken)
+	n := syntax.Span(line, isToken)
 	switch {
 	case n == 0 && (line[0] == ' ' || line[0] == '\t'):
 		return f, errFold

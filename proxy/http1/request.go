@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"sallyport/proxy/message"
+	"sallyport/proxy/message/syntax"
 )
 
 var websocket = []byte("websocket")
@@ -95,7 +96,8 @@ func (h *requestHead) first(line []byte) *Error {
 	return err
 }
 
-// parseVersion returns the 0 or 1 of HTTP/1.0 and HTTP/1.1.
+// parseVersion returns the 0 or 1 of HTTP/1.0 and HTTP/1.1. A higher minor version is
+// served as 1.1, the highest that is known (RFC 9110 §2.5).
 func parseVersion(b []byte) (minor uint8, err *Error) {
 	switch string(b) {
 	case "HTTP/1.1":
@@ -104,6 +106,9 @@ func parseVersion(b []byte) (minor uint8, err *Error) {
 		return 0, nil
 	}
 	if len(b) == len("HTTP/1.1") && string(b[:5]) == "HTTP/" && isDigit(b[5]) && b[6] == '.' && isDigit(b[7]) {
+		if b[5] == '1' {
+			return 1, nil
+		}
 		return 0, errVersionOther
 	}
 	return 0, errVersion
@@ -135,10 +140,12 @@ func (h *requestHead) finish(in *input, r *message.Request) *Error {
 	if h.hosts == 0 && h.minor > 0 {
 		return errNoHost
 	}
-	if h.hosts > 0 && !validHost(h.host) {
-		return errHost
+	if h.hosts > 0 {
+		var ok bool
+		if r.Authority, ok = syntax.Authority(h.host); !ok {
+			return errHost
+		}
 	}
-	r.Authority = h.host
 	if err := takeTarget(r, h.target, h.cfg.Secure); err != nil {
 		return err
 	}

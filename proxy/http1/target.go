@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"sallyport/proxy/message"
+	"sallyport/proxy/message/syntax"
 )
 
 var (
@@ -22,16 +23,15 @@ func takeTarget(r *message.Request, target []byte, secure bool) *Error {
 		}
 		return takeAuthority(r, target)
 	case target[0] == '/':
-		r.Path = target
+		return takePath(r, target)
 	case len(target) == 1 && target[0] == '*':
 		if string(r.Method) != "OPTIONS" {
 			return errTarget
 		}
 		r.Path = target
-	default:
-		return takeAbsolute(r, target, secure)
+		return nil
 	}
-	return checkPath(r.Path)
+	return takeAbsolute(r, target, secure)
 }
 
 // takeAbsolute takes no target of another scheme than the connection's: what is https
@@ -45,10 +45,11 @@ func takeAbsolute(r *message.Request, target []byte, secure bool) *Error {
 	if end < 0 {
 		end = len(rest)
 	}
-	if !validHost(rest[:end]) {
+	authority, ok := syntax.Authority(rest[:end])
+	if !ok {
 		return errTarget
 	}
-	if err := takeAuthority(r, rest[:end]); err != nil {
+	if err := takeAuthority(r, authority); err != nil {
 		return err
 	}
 	if fold(scheme, "https") != secure {
@@ -63,11 +64,11 @@ func takeAbsolute(r *message.Request, target []byte, secure bool) *Error {
 		// The authority is Host's from here on, so its last octet here can
 		// become the slash that a path begins with.
 		rest[end-1] = '/'
-		r.Path = rest[end-1:]
+		return takePath(r, rest[end-1:])
 	default:
-		r.Path = path
+		return takePath(r, path)
 	}
-	return checkPath(r.Path)
+	return nil
 }
 
 func takeAuthority(r *message.Request, authority []byte) *Error {
@@ -81,71 +82,27 @@ func takeAuthority(r *message.Request, authority []byte) *Error {
 	return nil
 }
 
-// checkPath holds a path and query to their octets. Where a path has a percent
-// sign, two hexadecimal digits follow; in a query browsers send it alone too.
-func checkPath(target []byte) *Error {
-	if len(target) == 1 {
-		return nil // "/" or "*"
-	}
-	n := span(target, isPath)
-	for rest := target[:n]; ; {
-		i := bytes.IndexByte(rest, '%')
-		if i < 0 {
-			break
-		}
-		if len(rest) < i+3 || classes[rest[i+1]]&classes[rest[i+2]]&isHex == 0 {
-			return errTarget
-		}
-		rest = rest[i+3:]
-	}
-	if n < len(target) && (target[n] != '?' || !all(target[n:], isQuery)) {
+// takePath takes a path and query as they are sent on.
+func takePath(r *message.Request, target []byte) (err *Error) {
+	var ok bool
+	if r.Path, ok = syntax.Target(target); !ok {
 		return errTarget
 	}
 	return nil
 }
 
-// maxHost is the length of the longest name, and of a port.
-const maxHost = 255 + len(":65535")
+// sendable says whether a request's target can be written so that it is read as it
+// was meant.
+func sendable(path []byte) bool {
+	if len(path) == 1 && path[0] == '*' {
+		return true
+	}
+	sent, ok := syntax.Target(path)
+	return ok && len(sent) == len(path)
+}
 
-// validHost says whether b is a host with or without a port: a name or an IPv4
-// address, or an IPv6 address in brackets. There is no userinfo (RFC 9110 §4.2.4).
+// validHost says whether b is an authority as it is written.
 func validHost(b []byte) bool {
-	if len(b) == 0 || len(b) > maxHost {
-		return false
-	}
-	var rest []byte
-	if b[0] == '[' {
-		end := bytes.IndexByte(b, ']')
-		if end < len("[::") || !validIPv6(b[1:end]) {
-			return false
-		}
-		rest = b[end+1:]
-	} else {
-		n := span(b, isHost)
-		if n == 0 {
-			return false
-		}
-		rest = b[n:]
-	}
-	return len(rest) == 0 || rest[0] == ':' && validPort(rest[1:])
-}
-
-func validIPv6(b []byte) bool {
-	for _, c := range b {
-		if c != ':' && c != '.' && classes[c]&isHex == 0 {
-			return false
-		}
-	}
-	return bytes.IndexByte(b, ':') >= 0
-}
-
-func validPort(b []byte) bool {
-	n := 0
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-		n = min(n*10+int(c-'0'), 1<<16)
-	}
-	return len(b) > 0 && len(b) <= 5 && n < 1<<16
+	authority, ok := syntax.Authority(b)
+	return ok && len(authority) == len(b)
 }

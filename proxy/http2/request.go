@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"sallyport/proxy/message"
+	"sallyport/proxy/message/syntax"
 )
 
 // refusal is a request that is well-formed, and answered here.
@@ -193,10 +194,19 @@ func (s *stream) setTarget(p *pseudo, host []byte) error {
 	}
 	r := &s.req
 	r.Method, r.Authority, r.Path = p.method, p.authority, p.path
+	var target, named bool
+	if r.Path, target = syntax.Target(p.path); string(p.path) == "*" && string(p.method) == "OPTIONS" {
+		r.Path, target = p.path, true
+	}
+	if r.Authority, named = syntax.Authority(p.authority); p.authority == nil {
+		r.Authority, named = syntax.Authority(host)
+	} else if other, ok := syntax.Authority(host); host != nil && (!ok || !bytes.EqualFold(other, r.Authority)) {
+		return malformed("host is not :authority")
+	}
 	connect := string(p.method) == "CONNECT"
 	switch {
 	case connect && p.protocol == nil:
-		if p.scheme != nil || p.path != nil || !validAuthority(p.authority) {
+		if p.scheme != nil || p.path != nil || !named {
 			return malformed("CONNECT with a wrong target") // RFC 9113 §8.5
 		}
 		return refuseConnect
@@ -206,14 +216,10 @@ func (s *stream) setTarget(p *pseudo, host []byte) error {
 		return malformed(":protocol that is no token")
 	case string(p.scheme) != "https" && string(p.scheme) != "http":
 		return malformed(":scheme missing or wrong")
-	case !validPath(p.path) && (string(p.path) != "*" || string(p.method) != "OPTIONS"):
+	case !target:
 		return malformed(":path missing or wrong")
-	}
-	if r.Authority == nil {
-		r.Authority = host
-	}
-	if !validAuthority(r.Authority) || host != nil && !bytes.EqualFold(host, r.Authority) {
-		return malformed(":authority missing, wrong, or not as host")
+	case !named:
+		return malformed(":authority missing or wrong")
 	}
 	if s.c.cfg.Secure && string(p.scheme) != "https" {
 		return refuseScheme

@@ -1,6 +1,9 @@
 package http2
 
-import "sallyport/proxy/message"
+import (
+	"sallyport/proxy/message"
+	"sallyport/proxy/message/syntax"
+)
 
 // parseResponse makes a head of a field section, for a call whose final head has
 // not come (RFC 9113 §8.3.2).
@@ -75,7 +78,7 @@ func (s *stream) setAnswer(r *message.Response, length int64, end bool) error {
 
 // parseStatus reads a status. 101 does not exist in HTTP/2 (RFC 9113 §8.6).
 func parseStatus(b []byte) (int, bool) {
-	if len(b) != 3 || !all(b, inDigits) {
+	if len(b) != 3 || !syntax.All(b, syntax.Digit) {
 		return 0, false
 	}
 	n := int(b[0]-'0')*100 + int(b[1]-'0')*10 + int(b[2]-'0')
