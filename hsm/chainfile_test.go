@@ -2,6 +2,7 @@ package hsm_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -40,6 +41,13 @@ func issue(t testing.TB, name string, by *issued) issued {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return issued{issueFor(t, name, key.Public(), key, by), key}
+}
+
+// issueFor makes a certificate for a public key, by an issuer, or by key where
+// that is nil.
+func issueFor(t testing.TB, name string, public crypto.PublicKey, key *ecdsa.PrivateKey, by *issued) *x509.Certificate {
+	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
@@ -49,7 +57,7 @@ func issue(t testing.TB, name string, by *issued) issued {
 	if by != nil {
 		parent, signer = by.cert, by.key
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, signer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +65,7 @@ func issue(t testing.TB, name string, by *issued) issued {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return issued{cert, key}
+	return cert
 }
 
 // chainOfThree returns a leaf, its issuer, and the issuer of that.

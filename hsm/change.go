@@ -3,6 +3,7 @@ package hsm
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -23,9 +24,11 @@ type What string
 
 // The kinds of a Change.
 const (
-	GoesLive  What = "certificate goes live"
-	Fallback  What = "certificate is a fallback"
-	Leaves    What = "certificate is no longer served"
+	GoesLive What = "certificate goes live"
+	Fallback What = "certificate is a fallback"
+	Leaves   What = "certificate is no longer served"
+	// NewChain: the certificate is the same, and others are sent behind it.
+	NewChain  What = "certificate is sent with another chain"
 	NotServed What = "not served"
 	// Kept: the pair is no longer what should be served, and there is no other.
 	Kept What = "certificate is served for want of a better one"
@@ -46,6 +49,8 @@ func compare(site string, before, after served) []Change {
 			changes = append(changes, Change{Site: site, What: GoesLive, Pair: p})
 		case i > 0 && was <= 0:
 			changes = append(changes, Change{Site: site, What: Fallback, Pair: p})
+		case !p.Chain.equal(before.pairs[was].Chain):
+			changes = append(changes, Change{Site: site, What: NewChain, Pair: p})
 		}
 	}
 	for _, p := range before.pairs {
@@ -70,8 +75,15 @@ func (c Change) String() string {
 		return fmt.Sprintf("site %s: %s: key %s: %v", c.Site, c.What, c.Pair.Key.URI(), c.Problem)
 	}
 	leaf := c.Pair.Leaf()
-	return fmt.Sprintf("site %s: %s: key %s, %s, serial %x, until %s",
+	text := fmt.Sprintf("site %s: %s: key %s, %s, serial %x, until %s",
 		c.Site, c.What, c.Pair.Key.URI(), leaf.Subject, leaf.SerialNumber, leaf.NotAfter.UTC().Format(time.DateOnly))
+	if c.What == NewChain {
+		text += ", " + c.Pair.Chain.describe()
+	}
+	if c.What != Leaves && c.Pair.gap != nil {
+		text += "; warning: " + c.Pair.gap.Error()
+	}
+	return text
 }
 
 func (c Change) log(log *slog.Logger) {
@@ -81,7 +93,23 @@ func (c Change) log(log *slog.Logger) {
 	case Kept:
 		log.Error(string(c.What), append(describePair(c.Site, c.Pair), "reason", c.Problem)...)
 	default:
-		log.Info(string(c.What), describePair(c.Site, c.Pair)...)
+		log.Info(string(c.What), append(describePair(c.Site, c.Pair), "chain", c.Pair.Chain.describe())...)
+	}
+}
+
+// warnOfGap warns once of a chain in use that seems to lack a certificate.
+func (r *Keyring) warnOfGap(site string, before, after served) {
+	for i, p := range after.pairs {
+		told := func(old *Pair) bool { return old.gap != nil && old.Chain.equal(p.Chain) }
+		if i > 0 || p.gap == nil || slices.ContainsFunc(before.pairs, told) {
+			continue
+		}
+		attrs := append(describePair(site, p), "reason", p.gap)
+		var e *Error
+		if errors.As(p.gap, &e) {
+			attrs = append(attrs, "hint", e.Hint)
+		}
+		r.log.Warn("chain seems to lack a certificate", attrs...)
 	}
 }
 

@@ -82,6 +82,9 @@ func (r *Keyring) Add(ctx context.Context, site string, entries []Entry, now tim
 		return nil, problems
 	}
 	c.serving.Store(&serving)
+	for _, s := range serving {
+		r.warnOfGap(site, served{}, s)
+	}
 	r.sites = append(r.sites, c)
 	return c, nil
 }
@@ -225,6 +228,7 @@ func (r *Keyring) refresh(ctx context.Context, now time.Time) []Change {
 		for i, e := range c.entries {
 			after[i] = r.serve(ctx, i, e, before[i], now)
 			here = append(here, compare(c.site, before[i], after[i])...)
+			r.warnOfGap(c.site, before[i], after[i])
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -288,10 +292,15 @@ func (r *Keyring) serve(ctx context.Context, i int, e Entry, before served, now 
 		return cmp.Or(b.Leaf().NotBefore.Compare(a.Leaf().NotBefore), b.Leaf().NotAfter.Compare(a.Leaf().NotAfter))
 	})
 	for _, p := range s.pairs {
+		looked := false
 		for _, old := range before.pairs {
 			if old.Key.id == p.Key.id {
 				p.doubted = old.doubted // a handshake under way has the old pair
+				looked = looked || old.gap == nil && old.Chain.equal(p.Chain)
 			}
+		}
+		if !looked {
+			p.gap = r.gap(p.Chain, now)
 		}
 	}
 	if len(s.pairs) == 0 {

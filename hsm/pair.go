@@ -21,11 +21,16 @@ type Pair struct {
 	Chain Chain
 
 	certificate tls.Certificate // its PrivateKey is not bound to a handshake
+	gap         error           // which certificate the chain seems to lack; nil: none
 	doubted     *atomic.Int64   // when a signature last failed, Unix nanoseconds; all pairs of the entry's key share it
 }
 
 // Leaf returns the certificate of the key.
 func (p *Pair) Leaf() *x509.Certificate { return p.Chain[0] }
+
+// Gap returns which certificate seems to be missing in the chain, or nil. The pair
+// is served all the same.
+func (p *Pair) Gap() error { return p.gap }
 
 // Schemes are those that the key was proved to sign with.
 func (p *Pair) Schemes() []tls.SignatureScheme { return p.certificate.SupportedSignatureAlgorithms }

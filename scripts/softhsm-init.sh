@@ -5,7 +5,7 @@
 #
 # The token is called "edge" and holds an RSA-2048 key pair "rsa" and a P-256
 # key pair "ec", made inside it, and a certificate for each, issued by a small
-# test CA. DIR then holds
+# test CA, whose own certificate is in the token too. DIR then holds
 #
 #   softhsm2.conf  edge.pin       how to reach the token, and its PIN (only the owner reads it)
 #   ca.pem  rsa.pem  ec.pem       the test CA and the two certificate chains
@@ -85,6 +85,10 @@ CONF
 }
 pair rsa 01 rsa:2048
 pair ec 02 EC:prime256v1
+# The root tells that the chains, which lack it, lack nothing else.
+openssl x509 -in "$new/ca.pem" -outform DER -out "$new/ca.der"
+p11 --write-object "$new/ca.der" --type cert --label ca --id ca
+rm -f "$new/ca.der"
 rm -f "$new/tool.log"
 mv "$new/tokens" "$new"/*.p* "$new/ca.key" "$dir/"
 printf 'directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n' "$dir/tokens" >"$dir/softhsm2.conf"

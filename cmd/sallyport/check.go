@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport/configs"
 	"sallyport/hsm"
 )
 
@@ -51,6 +52,7 @@ func check(ctx context.Context, file string, listen bool, stdout, stderr io.Writ
 	}
 	defer s.close()
 	s.warnOfExpiry(time.Now())
+	s.warnOfGaps()
 	s.dialBackends(ctx)
 	if ctx.Err() != nil {
 		return errInterrupted
@@ -73,6 +75,20 @@ func (s *service) warnOfExpiry(now time.Time) {
 			leaf := pairs[0].Leaf()
 			if left := leaf.NotAfter.Sub(now); left < hsm.ExpiresSoon {
 				s.warn(fmt.Sprintf("sites[%d].certificates[%d]", i, j), "the certificate (%s) expires in %d days", leaf.Subject, int(left.Hours()/24))
+			}
+		}
+	}
+}
+
+// warnOfGaps warns of chains that seem to lack a certificate. While it serves, the
+// keyring does that by itself.
+func (s *service) warnOfGaps() {
+	for i, certificates := range s.sites {
+		for j, pairs := range certificates.Pairs() {
+			if gap := pairs[0].Gap(); gap != nil {
+				s.warnings = append(s.warnings, configs.Problem{
+					Path: fmt.Sprintf("sites[%d].certificates[%d].chain", i, j), Message: gap.Error(), Hint: hintOf(gap),
+				})
 			}
 		}
 	}

@@ -41,6 +41,10 @@ func (d *doctorVisit) tryCertificates(ctx context.Context, token *hsm.Token, ser
 		}
 		for _, p := range certificates.Pairs()[0] {
 			d.report.expiry("site "+s.site, p.Leaf(), now)
+			if gap := p.Gap(); gap != nil {
+				d.report.add("certificate", "site "+s.site, levelWarn, "%s", gap)
+				d.report.hint(hintOf(gap))
+			}
 			shown = append(shown, p.Leaf())
 		}
 	}

@@ -110,6 +110,13 @@ func pairSnapshot(p *hsm.Pair, now time.Time) admin.Pair {
 	for _, s := range p.Schemes() {
 		one.Schemes = append(one.Schemes, s.String())
 	}
+	one.Chain = []string{}
+	for _, c := range p.Chain[1:] {
+		one.Chain = append(one.Chain, c.Subject.String())
+	}
+	if gap := p.Gap(); gap != nil {
+		one.Warning = gap.Error()
+	}
 	return one
 }
 

@@ -148,6 +148,12 @@ func printPair(w io.Writer, role string, p admin.Pair) {
 	row("certificate", fmt.Sprintf("%s, serial %s", oneLine(p.Subject), p.Serial))
 	row("valid", fmt.Sprintf("%s to %s, %s", when(p.NotBefore), when(p.NotAfter), left))
 	row("schemes", strings.Join(p.Schemes, " "))
+	for _, issuer := range p.Chain {
+		row("sent with", oneLine(issuer))
+	}
+	if p.Warning != "" {
+		row("WARNING", oneLine(p.Warning))
+	}
 }
 
 // oneLine is a text that others have written, fit for a line on a terminal.

@@ -39,6 +39,11 @@ func (k *Token) makeCA() {
 	if err != nil {
 		k.t.Fatal(err)
 	}
+	ca, err := x509.ParseCertificate(der)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.WriteCertificate("ca", "ca", ca)
 	k.write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	k.write("ca.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }

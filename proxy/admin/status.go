@@ -80,6 +80,8 @@ type Pair struct {
 	NotAfter  time.Time `json:"not_after"`
 	DaysLeft  int       `json:"days_left"` // negative once it has expired
 	Schemes   []string  `json:"schemes"`
+	Chain     []string  `json:"chain"`             // the subjects of the certificates sent behind it
+	Warning   string    `json:"warning,omitempty"` // what clients may find wrong with it
 }
 
 // Reason is why something that a certificate's configuration names is not served.
