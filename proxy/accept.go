@@ -21,6 +21,8 @@ type listener struct {
 	http1  *http1.Config
 	http2  http2.Config
 	slots  chan struct{} // one for each open connection
+
+	shortages notedShortages
 }
 
 const maxAcceptPause = time.Second
@@ -29,7 +31,7 @@ const maxAcceptPause = time.Second
 // a goroutine that does its handshake. At MaxConnections it stops accepting, so
 // that further ones wait in the kernel's queue and not in memory. What
 // Accept reports otherwise passes (out of descriptors, a peer that already
-// left): it is logged once and tried again after a growing pause.
+// left), and so does a panic: it is tried again after a growing pause.
 func (l *listener) accept(ctx context.Context) error {
 	var pause time.Duration
 	for {
@@ -38,35 +40,48 @@ func (l *listener) accept(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		raw, err := l.Listener.Listener.Accept()
-		if err != nil {
-			<-l.slots
-			if ctx.Err() != nil {
-				return nil
-			}
-			if errors.Is(err, net.ErrClosed) {
-				return fmt.Errorf("proxy: listener %s: %w", l.Name, err)
-			}
-			if pause == 0 {
-				l.server.log.Warn("connections cannot be accepted", "listener", l.Name, "error", err)
-			}
-			pause = min(max(2*pause, 5*time.Millisecond), maxAcceptPause)
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				return nil
-			}
+		raw, err := l.acceptOne()
+		if err == nil {
+			pause = 0
+			l.admit(raw)
 			continue
 		}
-		pause = 0
-		socket := newTCPConn(raw)
-		boundUnsent(socket)
-		gauge := l.server.metrics.connections.WithLabelValues(l.Name)
-		gauge.Inc()
-		c := &conn{Conn: socket, listener: l, closed: func() { gauge.Dec(); <-l.slots }}
-		l.server.handshakes.add()
-		go l.handshake(c)
+		<-l.slots
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("proxy: listener %s: %w", l.Name, err)
+		}
+		l.server.noteShortage(inAccept, &l.shortages, err, "listener", l.Name)
+		pause = min(max(2*pause, 5*time.Millisecond), maxAcceptPause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
 	}
+}
+
+// acceptOne is Accept, of which a panic is an error too.
+func (l *listener) acceptOne() (raw net.Conn, err error) {
+	defer l.server.caught(inAccept, func() { err = errPanicked })
+	return l.Listener.Listener.Accept()
+}
+
+// admit has a connection served, which has a slot. A panic costs that connection alone.
+func (l *listener) admit(raw net.Conn) {
+	defer l.server.caught(inAccept, func() {
+		defer func() { <-l.slots }()
+		raw.Close()
+	})
+	socket := newTCPConn(raw)
+	boundUnsent(socket)
+	gauge := l.server.metrics.connections.WithLabelValues(l.Name)
+	c := &conn{Conn: socket, listener: l, closed: func() { gauge.Dec(); <-l.slots }}
+	gauge.Inc()
+	l.server.handshakes.add()
+	go l.handshake(c)
 }
 
 // trusts reports whether forwarding fields from peer are believed.

@@ -173,8 +173,15 @@ func (d dialing) interrupt() { d() }
 
 // sweep implements links.
 func (cs *connections) sweep(now time.Time) {
+	for _, c := range cs.takeOld(now) {
+		cs.drop(c)
+	}
+}
+
+// takeOld takes out the connections that have been idle for too long.
+func (cs *connections) takeOld(now time.Time) (old []*backendConn) {
 	cs.mu.Lock()
-	var old []*backendConn
+	defer cs.mu.Unlock()
 	for address, list := range cs.idle {
 		n := 0
 		for n < len(list) && now.Sub(epoch)-list[n].idle >= cs.pool.IdleTimeout {
@@ -184,10 +191,7 @@ func (cs *connections) sweep(now time.Time) {
 		cs.idle[address] = append(list[:0], list[n:]...)
 		clear(list[len(list)-n:])
 	}
-	cs.mu.Unlock()
-	for _, c := range old {
-		cs.drop(c)
-	}
+	return old
 }
 
 // interrupt implements links.

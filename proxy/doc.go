@@ -32,6 +32,7 @@
 //	              site's page (errorpage.go)
 //	accesslog.go, metrics.go  and what became of it is written down
 //	panic.go      what a mistake of ours ends
+//	shortage.go   what this machine runs out of
 //
 // exchange.go is the record that all of them fill. link.go says what a request
 // has of a backend, by either protocol. backend.go keeps connections by HTTP/1.1,
@@ -72,9 +73,12 @@
 // body is still whole. A backend that breaks its answer gets the client's connection
 // (HTTP/1.1) or stream (HTTP/2) broken off, so that half an answer is never taken
 // for a whole one. What a client does wrong, or leaving early, never counts
-// against a backend. A panic costs its request, or the connection where it is
-// the connection's: it is recovered, counted and logged with its stack, and not with
-// what the request held.
+// against a backend; nor does what we lack ourselves (shortage.go): the client gets 503,
+// and a connection that cannot be accepted waits in the kernel's queue.
+//
+// A panic costs its request, or the connection where it is the connection's: it is
+// recovered, counted and logged with its stack, and not with what the request held. Accepting,
+// sweeping, the rotation of tickets and the drain go on after one.
 //
 // No client has more held for it than a hundred times what it has sent, nor more work
 // done than a hundred times its own. So memory is taken when there is something to put into

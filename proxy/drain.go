@@ -26,10 +26,11 @@ func (s *Server) drain() {
 	began := time.Now()
 	s.log.Info("draining", "requests", s.requests.count(), "timeout", s.shutdownTimeout)
 
-	s.waitHandshakes(ctx)
-	s.waitRequests(ctx)
-	tunnels := s.tunnels.cutAll()
-	cut := 0
+	// What panics is passed over: whoever is left is cut then, and all is closed.
+	s.guarded(inDrain, func() { s.waitHandshakes(ctx) })
+	s.guarded(inDrain, func() { s.waitRequests(ctx) })
+	tunnels, cut := 0, 0
+	s.guarded(inDrain, func() { tunnels = s.tunnels.cutAll() })
 	if ctx.Err() != nil {
 		cut = max(s.requests.count()-tunnels, 0)
 		s.cutRequests()
@@ -41,7 +42,7 @@ func (s *Server) drain() {
 		s.clients.wait(abort)
 	}
 	for _, f := range s.forwarders {
-		f.links.close()
+		s.guarded(inDrain, f.links.close)
 	}
 	s.log.Info("drained", "duration", time.Since(began), "requests_cut", cut, "tunnels_cut", tunnels)
 }
@@ -50,9 +51,11 @@ func (s *Server) drain() {
 func (s *Server) cutRequests() {
 	s.cut.Store(true)
 	for _, f := range s.forwarders {
-		f.links.interrupt()
+		s.guarded(inDrain, f.links.interrupt)
 	}
-	s.clients.close()
+	for _, c := range s.clients.snapshot() {
+		s.guarded(inDrain, func() { c.Close() })
+	}
 }
 
 // waitRequests waits until no connection has anything but tunnels, or ctx ends.
@@ -61,7 +64,9 @@ func (s *Server) waitRequests(ctx context.Context) {
 	again := time.NewTicker(freshGrace / 5)
 	defer again.Stop()
 	for {
-		s.clients.shutdown()
+		for _, c := range s.clients.snapshot() {
+			s.guarded(inDrain, c.Shutdown)
+		}
 		requests, clients := s.requests.count(), s.clients.count()
 		if tunnels, conns := s.tunnels.count(); requests <= tunnels && clients <= conns {
 			return
@@ -134,18 +139,6 @@ func (cs *clients) snapshot() []client {
 		all = append(all, c)
 	}
 	return all
-}
-
-func (cs *clients) shutdown() {
-	for _, c := range cs.snapshot() {
-		c.Shutdown()
-	}
-}
-
-func (cs *clients) close() {
-	for _, c := range cs.snapshot() {
-		c.Close()
-	}
 }
 
 // wait reports whether none was left before ctx ended.

@@ -41,6 +41,7 @@ var (
 	errCut           = &failure{http.StatusServiceUnavailable, "cut by shutdown"}
 	errTunnelIdle    = &failure{http.StatusGatewayTimeout, "tunnel idle"}
 	errNoTunnel      = &failure{http.StatusBadGateway, "backend makes no tunnel"}
+	errShortage      = &failure{http.StatusServiceUnavailable, "out of descriptors, ports or memory"}
 	errUnreachable   = &failure{http.StatusBadGateway, "no backend reached"}
 	errConnectSlow   = &failure{http.StatusGatewayTimeout, "backend connect timeout"}
 	errResponseSlow  = &failure{http.StatusGatewayTimeout, "backend response timeout"}

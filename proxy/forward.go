@@ -17,13 +17,16 @@ import (
 // forwarder sends requests to one pool's backends.
 type forwarder struct {
 	Pool
-	log   *slog.Logger
-	links links
+	server *Server
+	log    *slog.Logger
+	links  links
+
+	shortages notedShortages
 }
 
 func newForwarder(p Pool, s *Server) *forwarder {
 	p = p.withDefaults()
-	return &forwarder{Pool: p, log: s.log, links: newLinks(p, s)}
+	return &forwarder{Pool: p, server: s, log: s.log, links: newLinks(p, s)}
 }
 
 // errUnsent marks the error of a try that left no trace: not a byte went to
@@ -69,6 +72,11 @@ func (x *exchange) forward() error {
 // exhausted is the error of a request that no backend took: a timeout when it
 // was time alone that was lacking everywhere.
 func exhausted(all []error) error {
+	for _, err := range all {
+		if errors.Is(err, errShortage) {
+			return err
+		}
+	}
 	slow := len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !errors.Is(err, errConnectSlow) })
 	if slow {
 		return errConnectSlow
@@ -299,6 +307,10 @@ func (f *forwarder) explain(x *exchange, unsent bool, err error) (blame, told er
 	}
 	if errors.Is(err, http2.ErrNoTunnel) {
 		return nil, fmt.Errorf("%w: %w", errNoTunnel, err)
+	}
+	if unsent && isShortage(err) {
+		f.server.noteShortage(inBackend, &f.shortages, err, "pool", f.Name)
+		return context.Canceled, fmt.Errorf("%w: %w: %w", errUnsent, errShortage, err)
 	}
 	cause := errBackendBroken
 	var op *net.OpError

@@ -26,6 +26,7 @@ type metrics struct {
 	headersRefused    *prometheus.CounterVec
 	connections       *prometheus.GaugeVec
 	panics            *prometheus.CounterVec
+	shortages         *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
@@ -64,14 +65,21 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 			Name: "sallyport_panics_total",
 			Help: "Mistakes of this program's that were survived, by what they have ended; the log has the stack.",
 		}, []string{"in"}),
+		shortages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_connections_lacking_total",
+			Help: "Connections that could not be accepted, or made to a backend, since this machine ran short of descriptors, ports or memory.",
+		}, []string{"in"}),
 	}
 	for _, place := range panicPlaces {
 		m.panics.WithLabelValues(place)
 	}
+	for _, place := range []string{inAccept, inBackend} {
+		m.shortages.WithLabelValues(place)
+	}
 	return m, errors.Join(
 		r.Register(m.requests), r.Register(m.duration), r.Register(newInFlight(requests)),
 		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.headersRefused), r.Register(m.connections),
-		r.Register(m.panics),
+		r.Register(m.panics), r.Register(m.shortages),
 	)
 }
 

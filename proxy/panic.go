@@ -16,9 +16,15 @@ const (
 	inUpload     = "upload"
 	inTunnel     = "tunnel"
 	inBackend    = "backend" // a connection to one by HTTP/2
+
+	// These belong to nobody: what panicked is passed over, and the rest goes on.
+	inAccept  = "accept"
+	inSweep   = "sweep"
+	inTickets = "tickets"
+	inDrain   = "drain"
 )
 
-var panicPlaces = []string{inHandshake, inConnection, inRequest, inUpload, inTunnel, inBackend}
+var panicPlaces = []string{inHandshake, inConnection, inRequest, inUpload, inTunnel, inBackend, inAccept, inSweep, inTickets, inDrain}
 
 // errPanicked is what becomes of a request whose goroutine, or one that worked for
 // it, has panicked.
@@ -34,6 +40,12 @@ func (s *Server) caught(place string, then func()) {
 		defer s.caught(place, func() {}) // what is given back may be what was broken
 		then()
 	}
+}
+
+// guarded calls do, and goes on where that panics.
+func (s *Server) guarded(place string, do func()) {
+	defer s.caught(place, func() {})
+	do()
 }
 
 // panicked writes a panic down, from the deferred function that has recovered it.

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -345,3 +349,152 @@ func TestPanic_OfADialIsABackendThatCannotBeReached(t *testing.T) {
 type shaky struct{ *backends }
 
 func (shaky) Reached(string) { panic(private) }
+
+// edgy is a listener whose next Accept panics.
+type edgy struct {
+	net.Listener
+	panics atomic.Bool
+}
+
+func (e *edgy) Accept() (net.Conn, error) {
+	if e.panics.Swap(false) {
+		panic(private)
+	}
+	return e.Listener.Accept()
+}
+
+func TestPanic_DoesNotEndAccepting(t *testing.T) {
+	pool, _ := poolOf(t, backend(t, echo))
+	f := serve(t, pool, func(c *Config) {
+		e := &edgy{Listener: c.Listeners[0].Listener}
+		e.panics.Store(true)
+		c.Listeners[0].Listener = e
+		c.Listeners[0].MaxConnections = 1 // whose slot must come back
+	})
+	f.panicked(inAccept)
+	f.serves()
+}
+
+func TestPanic_CostsAnAcceptedConnectionAlone(t *testing.T) {
+	pool, _ := poolOf(t, backend(t, echo))
+	f := serveMade(t, pool, func(s *Server) {
+		s.listeners[0].Name = "\xff" // no label of a metric can be that
+	}, func(c *Config) { c.Listeners[0].MaxConnections = 1 })
+	for range 3 {
+		c, err := net.Dial("tcp", f.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Error("it was served")
+		}
+		if in := f.log.until(t, "panic")["in"].String(); in != inAccept {
+			t.Errorf("panic in %s", in)
+		}
+	}
+}
+
+func (p panicky) sweep(now time.Time) {
+	if p.in == "sweep" {
+		panic(private)
+	}
+	p.links.sweep(now)
+}
+
+func (p panicky) close() {
+	p.links.close()
+	if p.in == "close" {
+		panic(private)
+	}
+}
+
+// swept is a pool's links that count how often they were swept.
+type swept struct {
+	links
+	times atomic.Int64
+}
+
+func (s *swept) sweep(time.Time) { s.times.Add(1) }
+
+func TestPanic_DoesNotEndSweeping(t *testing.T) {
+	bad, _ := poolOf(t, backend(t, echo))
+	good, _ := poolOf(t, backend(t, echo))
+	f := serve(t, bad, func(c *Config) {
+		c.Sites[0].Routes = append(c.Sites[0].Routes, Route{Path: "/good", Pool: good})
+	})
+	s := &Server{log: f.server.log, metrics: f.server.metrics}
+	other := &swept{links: f.server.forwarders[1].links}
+	s.forwarders = []*forwarder{{links: panicky{f.server.forwarders[0].links, "sweep"}}, {links: other}}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*tidyEvery+time.Millisecond)
+		defer cancel()
+		s.sweep(ctx)
+	})
+	if n := other.times.Load(); n != 2 {
+		t.Errorf("the other pool was swept %d times", n)
+	}
+	f.log.until(t, "panic")
+	f.panics(inSweep, 2)
+}
+
+func TestPanic_DoesNotEndTheRotationOfTickets(t *testing.T) {
+	pool, _ := poolOf(t, backend(t, echo))
+	f := serve(t, pool)
+	good := newTicketKeys(new(tls.Config))
+	s := &Server{log: f.server.log, metrics: f.server.metrics, sites: &siteTable{tickets: []*ticketKeys{{config: nil}, good}}}
+	first := good.keys[0]
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*ticketRotation+time.Minute)
+		defer cancel()
+		s.rotateTickets(ctx, ticketRotation)
+	})
+	if len(good.keys) != 3 || good.keys[2] != first {
+		t.Errorf("%d keys of the other site", len(good.keys))
+	}
+	f.panics(inTickets, 2)
+}
+
+// panics is for panics that were waited for.
+func (f *front) panics(in string, times float64) {
+	f.t.Helper()
+	if n := testutil.ToFloat64(f.server.metrics.panics.WithLabelValues(in)); n != times {
+		f.t.Errorf("%v panics were counted in %s", n, in)
+	}
+}
+
+// leaver is a client that panics when it is told of a drain, and has left by then.
+type leaver struct {
+	of *clients
+}
+
+func (l *leaver) Shutdown() {
+	l.of.remove(l)
+	panic(private)
+}
+
+func (l *leaver) Close() error { return nil }
+
+func TestPanic_DoesNotEndTheDrain(t *testing.T) {
+	address, arrived, let := held(t)
+	pool, _ := poolOf(t, address)
+	f := serveMade(t, pool, breaks("close"))
+	h1, h2 := f.get("h1"), f.get("h2")
+	await(t, "a request", arrived)
+	await(t, "a request", arrived)
+	f.server.clients.add(&leaver{of: &f.server.clients})
+	f.stop()
+	f.panicked(inDrain)
+	close(let)
+	for _, ch := range []<-chan result{h1, h2} {
+		if r := await(t, "the response", ch); r.err != nil || r.body != "done" {
+			t.Errorf("%q, %v", r.body, r.err)
+		}
+	}
+	f.wait()
+	f.log.until(t, "panic")
+	if line := f.log.until(t, "drained"); line["requests_cut"].Int64() != 0 {
+		t.Errorf("logged %v", line)
+	}
+	f.panics(inDrain, 2)
+}

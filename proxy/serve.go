@@ -101,7 +101,7 @@ func (h *http1Client) Shutdown() {
 		h.Drain()
 		return
 	}
-	time.AfterFunc(freshGrace, h.Drain)
+	time.AfterFunc(freshGrace, func() { h.socket.listener.server.guarded(inDrain, h.Drain) })
 }
 
 // Close implements client.

@@ -113,12 +113,12 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	helping.Go(func() { rotateTickets(ctx, ticketRotation, s.sites.tickets) })
+	helping.Go(func() { s.rotateTickets(ctx, ticketRotation) })
 	helping.Go(func() { s.sweep(ctx) })
 
 	<-ctx.Done()
 	for _, l := range s.listeners {
-		l.Listener.Listener.Close()
+		s.guarded(inDrain, func() { l.Listener.Listener.Close() })
 	}
 	accepting.Wait()
 	s.drain()
@@ -143,9 +143,9 @@ func (s *Server) sweep(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			for _, f := range s.forwarders {
-				f.links.sweep(now)
+				s.guarded(inSweep, func() { f.links.sweep(now) })
 			}
-			t.look(s.clients.sofar())
+			s.guarded(inSweep, func() { t.look(s.clients.sofar()) })
 		}
 	}
 }

@@ -44,8 +44,8 @@ func (k *ticketKeys) rotate() {
 	k.config.SetSessionTicketKeys(k.keys)
 }
 
-// rotateTickets rotates all keys every so often until ctx ends.
-func rotateTickets(ctx context.Context, every time.Duration, all []*ticketKeys) {
+// rotateTickets rotates the keys of all sites every so often until ctx ends.
+func (s *Server) rotateTickets(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -53,8 +53,8 @@ func rotateTickets(ctx context.Context, every time.Duration, all []*ticketKeys) 
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			for _, k := range all {
-				k.rotate()
+			for _, k := range s.sites.tickets {
+				s.guarded(inTickets, k.rotate)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -347,5 +348,10 @@ func TestAccept_PassingErrorsAreOutwaited(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	f.log.until(t, "connections cannot be accepted")
+	if line := f.log.until(t, "connections cannot be accepted"); line["times"].Int64() != 1 {
+		t.Errorf("logged %v", line)
+	}
+	if n := testutil.ToFloat64(f.server.metrics.shortages.WithLabelValues(inAccept)); n != 3 {
+		t.Errorf("%v were counted", n)
+	}
 }
