@@ -40,6 +40,7 @@ type service struct {
 	pools     map[string]*proxy.Pool
 	balancers map[string]*pool.Pool
 	pages     [][]proxy.ErrorPage // of each of config.Sites
+	paths     [][]string          // likewise, of each route as requests' are read
 
 	problems []configs.Problem
 	warnings []configs.Problem
@@ -61,6 +62,7 @@ func build(ctx context.Context, config *configs.Config, file string, log *slog.L
 	s.startTokens(ctx)
 	s.awaitTokens(ctx, patience)
 	s.proveSites(ctx)
+	s.readRoutes()
 	s.buildPools()
 	s.readErrorPages()
 	if ctx.Err() != nil {
@@ -293,9 +295,9 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 	}
 	for i, site := range s.config.Sites {
 		var routes []proxy.Route
-		for _, r := range site.Routes {
+		for j, r := range site.Routes {
 			routes = append(routes, proxy.Route{
-				Path: r.Path, Pool: s.pools[r.Pool], Methods: r.Methods, MaxBody: int64(r.MaxBody),
+				Path: s.paths[i][j], Pool: s.pools[r.Pool], Methods: r.Methods, MaxBody: int64(r.MaxBody),
 				RequestFields: editsOf(r.RequestFields), ResponseFields: editsOf(r.ResponseFields),
 			})
 		}
