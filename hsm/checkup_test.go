@@ -203,6 +203,15 @@ func TestKey_LoadGrowsWithSessionsOfASlowToken(t *testing.T) {
 	}
 }
 
+func TestKey_LoadCountsSlowSignatures(t *testing.T) {
+	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
+	a := try(t, up(t, c), "ec")
+	f.SlowTail("C_Sign", hsm.SlowSignature, 1)
+	if l := a.Key.Load(t.Context(), a.Scheme, 2, 0); l.Err != nil || l.Slow != 2 || l.Signatures != 2 || l.Slowest < hsm.SlowSignature {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestKey_LoadTellsOfFailures(t *testing.T) {
 	c, f := onFaulty(t, hsmtest.NewSoftHSM(t))
 	a := try(t, up(t, c), "rsa")

@@ -20,8 +20,13 @@ type Load struct {
 	Signatures int
 	Rate       float64       // signatures per second
 	P50, P99   time.Duration // within which half, and 99 %, of them were made
-	Err        error         // the first failure, which ended it; nil: none
+	Slow       int           // that took SlowSignature or more
+	Slowest    time.Duration
+	Err        error // the first failure, which ended it; nil: none
 }
+
+// SlowSignature is what a person who opens a page notices of a single signature.
+const SlowSignature = time.Second
 
 // Load has n signatures of a scheme under way at once until d has passed, and
 // waits for the last of them. Before it counts, n are made that do not, since
@@ -120,7 +125,9 @@ func sumLoad(workers []loadWorker, err error) Load {
 	}
 	l.Signatures = len(took)
 	if slices.Sort(took); len(took) > 0 {
-		l.P50, l.P99 = took[len(took)/2], took[len(took)*99/100]
+		l.P50, l.P99, l.Slowest = took[len(took)/2], took[len(took)*99/100], took[len(took)-1]
+		first, _ := slices.BinarySearch(took, SlowSignature)
+		l.Slow = len(took) - first
 	}
 	return l
 }

@@ -182,6 +182,7 @@ func (d *doctorVisit) run(ctx context.Context) {
 	// The next ones open beside nothing else of ours, as they would in the service.
 	stop()
 	d.measureSeveral(ctx, p)
+	d.report.judgeTails(p)
 	if ctx.Err() == nil {
 		d.report.Advice = d.report.advise(p)
 	}

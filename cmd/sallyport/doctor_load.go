@@ -27,6 +27,8 @@ type step struct {
 	Rate       float64 `json:"per_second"`
 	P50        float64 `json:"p50_ms"`
 	P99        float64 `json:"p99_ms"`
+	Slowest    float64 `json:"slowest_ms"`
+	Slow       int     `json:"slow"` // signatures that took a second or more
 	Error      string  `json:"error,omitempty"`
 }
 
@@ -157,7 +159,7 @@ func (d *doctorVisit) measure(ctx context.Context, token *hsm.Token, p loadPlan,
 func (d *doctorVisit) judge(keyType string, l hsm.Load) step {
 	s := step{
 		Level: levelOK, AtOnce: l.AtOnce, Signatures: l.Signatures, Rate: l.Rate,
-		P50: l.P50.Seconds() * 1e3, P99: l.P99.Seconds() * 1e3,
+		P50: l.P50.Seconds() * 1e3, P99: l.P99.Seconds() * 1e3, Slowest: l.Slowest.Seconds() * 1e3, Slow: l.Slow,
 	}
 	switch {
 	case l.Err != nil:

@@ -79,6 +79,38 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
+// stepOf is a measurement of so many signatures, some of them slow.
+func stepOf(signatures, slow int, p50, slowest float64) step {
+	return step{Level: levelOK, Signatures: signatures, Slow: slow, P50: p50, P99: slowest, Slowest: slowest}
+}
+
+func TestDoctorReport_JudgesTheTail(t *testing.T) {
+	for name, c := range map[string]struct {
+		steps []step
+		level level // "": nothing is said
+	}{
+		"none is slow":                {[]step{stepOf(1000, 0, 5, 90), stepOf(2000, 0, 5, 900)}, ""},
+		"1 in 20 takes 2 s":           {[]step{stepOf(20, 1, 5, 2005), stepOf(40, 2, 5, 2005), stepOf(300, 16, 6, 2010)}, levelFail},
+		"few are slow":                {[]step{stepOf(1000, 1, 5, 1200), stepOf(2000, 1, 5, 2000)}, levelWarn},
+		"this machine stood still":    {[]step{stepOf(10, 0, 5, 10), stepOf(20, 16, 5, 3000), stepOf(1000, 0, 5, 90)}, ""},
+		"each waits for the others":   {[]step{stepOf(20, 0, 100, 120), stepOf(20, 10, 800, 1500), stepOf(20, 20, 1600, 3000)}, ""},
+		"what failed is not measured": {[]step{stepOf(20, 1, 5, 2005), {Error: "it fails", Slow: 5, Signatures: 5}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newDoctorReport("edge")
+			r.Curves = []curve{{Type: "P-256", Processes: 1, Steps: c.steps}, {Type: "RSA-2048", Processes: 1, Steps: []step{stepOf(1, 1, 1, 2000)}}}
+			r.judgeTails(loadPlan{keys: []hsm.Ability{{Info: wire.Key{Type: "P-256"}}, {Info: wire.Key{Type: "RSA-2048"}}}})
+			var got level
+			if len(r.Findings) > 0 {
+				got = r.Findings[0].Level
+			}
+			if len(r.Findings) > 1 || got != c.level {
+				t.Errorf("found %+v, want %q", r.Findings, c.level)
+			}
+		})
+	}
+}
+
 func TestDoubling_EndsWithTheMost(t *testing.T) {
 	for most, want := range map[int]int{1: 1, 2: 2, 3: 3, 16: 5, 20: 6} {
 		if got := doubling(most); len(got) != want || got[len(got)-1] != most {

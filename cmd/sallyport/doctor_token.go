@@ -167,7 +167,7 @@ func describeMAC(k wire.Secret) string {
 	return fmt.Sprintf("%s, %s in %s", k.Type, k.Mechanism, latency(k.Took))
 }
 
-// latency prints a time with two digits that count, and the least in µs.
+// latency prints a time with about two digits that count, and the least in µs.
 func latency(d time.Duration) string {
 	ms := d.Seconds() * 1e3
 	switch {
@@ -177,6 +177,8 @@ func latency(d time.Duration) string {
 		return fmt.Sprintf("%.2f ms", ms)
 	case ms < 10:
 		return fmt.Sprintf("%.1f ms", ms)
+	case ms >= 1000:
+		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
 	return fmt.Sprintf("%.0f ms", ms)
 }

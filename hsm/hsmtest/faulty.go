@@ -121,6 +121,11 @@ func (f *Faulty) Latency(fn string, d, jitter time.Duration) {
 	})
 }
 
+// SlowTail makes one call in so many, at random, take d longer. 0 ends it.
+func (f *Faulty) SlowTail(fn string, d time.Duration, every int) {
+	f.change(func() { f.set("latency", fn, fmt.Sprintf("%dus every:%d", d.Microseconds(), every), d > 0) })
+}
+
 // Parallel lets the device work at n calls at once, of all functions and
 // processes together; the others wait for their turn. At most 63; 0 ends it.
 func (f *Faulty) Parallel(n int) { f.ParallelOf("*", n) }

@@ -100,6 +100,7 @@ struct rule { /* a line of the control file */
 	int function;
 	uint64_t value;  /* nanoseconds, a number or a return value */
 	uint64_t jitter; /* nanoseconds */
+	uint64_t every;  /* so many calls, at random, have it once; 0: all do */
 	uint64_t times;  /* 0: no bound */
 	bool after, forever;
 	char word[24];  /* of an event; the PIN that is entered on the PED */
