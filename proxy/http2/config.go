@@ -10,9 +10,9 @@ type Config struct {
 	Secure bool
 
 	// Refused is told of each request that no handler sees: with what it was
-	// answered, or, where its stream was reset, 400 for one that is malformed and 429 for
-	// one beyond MaxStreams, and a reason that holds nothing of what the client sent.
-	// nil: nobody. Only a server calls it, from Run's goroutine.
+	// answered, 429 standing for one beyond MaxStreams, whose stream was reset, and a reason
+	// that holds nothing of what the client sent. nil: nobody. Only a server calls it, while
+	// Run lasts.
 	Refused func(status int, reason string)
 
 	// Panicked is told of each panic in what works for the connection, from the

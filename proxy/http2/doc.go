@@ -13,7 +13,7 @@
 //	dispatch.go   each kind of frame
 //	section.go    HEADERS and CONTINUATION become a list of fields (x/net's hpack)
 //	validate.go   which bytes may stand where
-//	request.go    a list of fields becomes a request, or is refused
+//	request.go    a list of fields becomes a request, or is refused (refusal.go)
 //	response.go   the same for an answer
 //	stream.go     a stream's state, from its beginning to its use for another
 //	inbound.go    DATA that comes, until it is read
@@ -65,9 +65,9 @@
 //
 // # How it fails
 //
-// A request that HTTP/1.1 would read in another way is malformed, and its stream
-// reset; nothing is repaired. So is a stream whose handler returned without a
-// whole answer. What breaks the connection's own rules, or uses up its budget, ends
+// A request that HTTP/1.1 would read in another way is malformed, and answered with 400; its
+// stream is reset behind that where HTTP/2's own rules were broken. Nothing is repaired. A
+// stream is reset whose handler returned without a whole answer. What breaks the connection's own rules, or uses up its budget, ends
 // the connection with GOAWAY. A peer that does not read or does not send in time
 // loses the stream, or the connection where it is what stands still. Whoever
 // waits for a stream is woken by its end, whatever it was.

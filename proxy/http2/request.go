@@ -7,42 +7,11 @@ import (
 	"sallyport/proxy/message/syntax"
 )
 
-// refusal is a request that is well-formed, and answered here.
-type refusal int
-
-func (r refusal) Error() string {
-	switch r {
-	case refuseName:
-		return "field name with an underscore"
-	case refuseLarge:
-		return "head too long"
-	case refuseScheme:
-		return "scheme is not the connection's"
-	case refuseStream:
-		return "too many streams at once"
-	case refuseExpects:
-		return "unknown expectation"
-	}
-	return "unknown kind of tunnel"
-}
-
-const (
-	refuseName    refusal = 400
-	refuseScheme  refusal = 421 // RFC 9110 §7.4
-	refuseLarge   refusal = 431 // RFC 6585 §5
-	refuseExpects refusal = 417 // RFC 9110 §10.1.1
-	refuseConnect refusal = 501 // RFC 8441 §4
-
-	// refuseStream is not answered, but reset with REFUSED_STREAM: its client may make it
-	// again when others are over (RFC 9113 §5.1.2, §8.7).
-	refuseStream refusal = 429
-)
-
 // pseudo are the pseudo-fields of a request (RFC 9113 §8.3.1). nil is one that
 // is not there.
 type pseudo struct{ method, scheme, authority, path, protocol []byte }
 
-func (p *pseudo) set(f message.Field) error {
+func (p *pseudo) set(f message.Field) *refusal {
 	var to *[]byte
 	switch string(f.Name) {
 	case ":method":
@@ -56,22 +25,21 @@ func (p *pseudo) set(f message.Field) error {
 	case ":protocol":
 		to = &p.protocol
 	default:
-		return malformed("unknown pseudo-field")
+		return refusePseudo
 	}
 	if *to != nil {
-		return malformed("pseudo-field twice")
+		return refusePseudo
 	}
 	if len(f.Value) == 0 {
-		return malformed("empty pseudo-field")
+		return refusePseudo
 	}
 	*to = f.Value
 	return nil
 }
 
-// parseRequest makes s.req of a field section. The error is a *streamError for a
-// request that is malformed (RFC 9113 §8.1.1), so that nothing passes which
-// HTTP/1.1 would read in another way, or a refusal.
-func (s *stream) parseRequest(b *block, end bool) error {
+// parseRequest makes s.req of a field section, or says why it is refused. Nothing
+// passes that HTTP/1.1 would read in another way (RFC 9113 §8.1.1, §10.3).
+func (s *stream) parseRequest(b *block, end bool) *refusal {
 	if b.large {
 		return refuseLarge
 	}
@@ -110,12 +78,17 @@ type sorter struct {
 	cookies int // how many crumbs
 	crumb   int // where in s.fields the first one is
 	size    int
-	expects refusal
 }
 
-func (h *sorter) take(f message.Field) error {
-	if !validName(f.Name) || !validValue(f.Value) {
-		return malformed("field with bytes that must not be there")
+func (h *sorter) take(f message.Field) *refusal {
+	if !validName(f.Name) {
+		if len(f.Name) > 0 && f.Name[0] == ':' {
+			return refusePseudo
+		}
+		return refuseCapital
+	}
+	if !validValue(f.Value) {
+		return refuseValue
 	}
 	if !h.s.c.cfg.nameOK(f.Name) {
 		return refuseName
@@ -123,31 +96,34 @@ func (h *sorter) take(f message.Field) error {
 	r := &h.s.req
 	switch f.ID {
 	case message.Connection, message.KeepAlive, message.ProxyConnection, message.TransferEncoding, message.Upgrade:
-		return malformed("connection-specific field") // RFC 9113 §8.2.2
+		return refuseHop
 	case message.ProxyAuthenticate, message.ProxyAuthorization, message.HTTP2Settings:
 		return nil // between the client and this proxy
 	case message.TE:
 		if string(f.Value) != "trailers" {
-			return malformed("te that is not trailers")
+			return refuseTE
 		}
 		r.Trailers = true
 		return nil
 	case message.Host:
-		if h.host != nil || len(f.Value) == 0 {
-			return malformed("host empty or twice")
+		if h.host != nil {
+			return refuseTwoHosts
 		}
 		h.host = f.Value
 		return nil
 	case message.ContentLength:
 		n, ok := parseLength(f.Value)
-		if !ok || h.length >= 0 {
-			return malformed("content-length that is no number, or there twice")
+		if h.length >= 0 {
+			return refuseTwoLengths
+		}
+		if !ok {
+			return refuseLength
 		}
 		h.length = n
 		return nil
 	case message.Expect:
 		if !bytes.EqualFold(f.Value, []byte("100-continue")) {
-			h.expects = refuseExpects
+			return refuseExpects
 		}
 		r.Expects = true
 		return nil
@@ -188,38 +164,30 @@ func (h *sorter) joinCookies() {
 }
 
 // setTarget checks the pseudo-fields and makes the request's target of them.
-func (s *stream) setTarget(p *pseudo, host []byte) error {
-	if !validMethod(p.method) {
-		return malformed(":method missing or no token")
-	}
+func (s *stream) setTarget(p *pseudo, host []byte) *refusal {
 	r := &s.req
-	r.Method, r.Authority, r.Path = p.method, p.authority, p.path
-	var target, named bool
-	if r.Path, target = syntax.Target(p.path); string(p.path) == "*" && string(p.method) == "OPTIONS" {
-		r.Path, target = p.path, true
-	}
-	if r.Authority, named = syntax.Authority(p.authority); p.authority == nil {
-		r.Authority, named = syntax.Authority(host)
-	} else if other, ok := syntax.Authority(host); host != nil && (!ok || !bytes.EqualFold(other, r.Authority)) {
-		return malformed("host is not :authority")
-	}
+	r.Method = p.method
 	connect := string(p.method) == "CONNECT"
 	switch {
+	case p.method == nil:
+		return refusePseudo
+	case !validMethod(p.method):
+		return refuseMethod
+	case p.protocol != nil && !connect:
+		return refusePseudo
 	case connect && p.protocol == nil:
-		if p.scheme != nil || p.path != nil || !named {
-			return malformed("CONNECT with a wrong target") // RFC 9113 §8.5
+		return s.setConnect(p, host) // RFC 9113 §8.5
+	case string(p.scheme) != "https" && string(p.scheme) != "http", p.path == nil:
+		return refusePseudo
+	}
+	var ok bool
+	if r.Path, ok = syntax.Target(p.path); !ok {
+		if r.Path = p.path; string(p.path) != "*" || string(p.method) != "OPTIONS" {
+			return refuseTarget
 		}
-		return refuseConnect
-	case p.protocol != nil && (!connect || p.authority == nil):
-		return malformed(":protocol without CONNECT")
-	case p.protocol != nil && !validMethod(p.protocol):
-		return malformed(":protocol that is no token")
-	case string(p.scheme) != "https" && string(p.scheme) != "http":
-		return malformed(":scheme missing or wrong")
-	case !target:
-		return malformed(":path missing or wrong")
-	case !named:
-		return malformed(":authority missing or wrong")
+	}
+	if err := s.setAuthority(p.authority, host); err != nil {
+		return err
 	}
 	if s.c.cfg.Secure && string(p.scheme) != "https" {
 		return refuseScheme
@@ -233,6 +201,42 @@ func (s *stream) setTarget(p *pseudo, host []byte) error {
 	return nil
 }
 
+// setConnect takes a CONNECT as HTTP/1.1 has it, for the handler to refuse.
+func (s *stream) setConnect(p *pseudo, host []byte) *refusal {
+	if p.scheme != nil || p.path != nil {
+		return refusePseudo
+	}
+	if bytes.LastIndexByte(p.authority, ':') < 0 {
+		return refuseTarget
+	}
+	return s.setAuthority(p.authority, host)
+}
+
+// setAuthority takes :authority or Host, which must be the same where there are both.
+func (s *stream) setAuthority(authority, host []byte) *refusal {
+	r := &s.req
+	if authority == nil {
+		authority, host = host, nil
+	}
+	if authority == nil {
+		return refuseNoHost
+	}
+	var ok bool
+	if r.Authority, ok = syntax.Authority(authority); !ok {
+		return refuseHost
+	}
+	if host == nil {
+		return nil
+	}
+	if host, ok = syntax.Authority(host); !ok {
+		return refuseHost
+	}
+	if !bytes.EqualFold(host, r.Authority) {
+		return refuseAuthority
+	}
+	return nil
+}
+
 var websocket = []byte("websocket")
 
 // nameOK says whether a name is free of underscores or may have them.
@@ -241,20 +245,17 @@ func (c *Config) nameOK(name []byte) bool {
 }
 
 // setBody says what body follows. A tunnel's length is not known.
-func (s *stream) setBody(h *sorter, end bool) error {
+func (s *stream) setBody(h *sorter, end bool) *refusal {
 	r := &s.req
 	switch {
 	case r.Protocol != nil && (h.length >= 0 || end):
-		return malformed("extended CONNECT with a body, or without a way to speak")
+		return refuseTunnel
 	case end && h.length > 0:
-		return malformed("content-length without a body")
+		return refuseShort
 	case end:
 		r.Length = 0
 		r.Expects = false
 		return nil
-	}
-	if h.expects != 0 {
-		return h.expects
 	}
 	r.Length = h.length
 	s.declared = h.length

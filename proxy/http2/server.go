@@ -1,7 +1,6 @@
 package http2
 
 import (
-	"errors"
 	"net"
 
 	"golang.org/x/net/http2"
@@ -13,10 +12,10 @@ import (
 type ServerConn struct {
 	conn
 	handler func(message.Exchange)
-	workers workers // guarded by mu
-	fare    fare    // guarded by mu
-	drain   drain   // guarded by mu
-	refused error   // the last head was; the reader's
+	workers workers  // guarded by mu
+	fare    fare     // guarded by mu
+	drain   drain    // guarded by mu
+	refused *refusal // of the last head; the reader's
 }
 
 // NewServerConn makes a connection of one whose peer is about to send the
@@ -83,7 +82,7 @@ func (c *ServerConn) takeHeaders(f frame, b *block, end bool) error {
 		return c.free.charge(costFrame)
 	}
 	if len(c.streams) >= c.cfg.MaxStreams {
-		c.refused = refuseStream
+		c.refused = refuseStreams // its client may make it again when others are over (RFC 9113 §5.1.2, §8.7)
 		return c.refuse(f.id, http2.ErrCodeRefusedStream)
 	}
 	return c.open(f.id, b, end)
@@ -92,46 +91,15 @@ func (c *ServerConn) takeHeaders(f frame, b *block, end bool) error {
 // open begins a stream with a request's head. mu is held.
 func (c *ServerConn) open(id uint32, b *block, end bool) error {
 	s := newStream(&c.conn)
-	err := s.parseRequest(b, end)
+	no := s.parseRequest(b, end)
 	c.begin(s, id)
 	s.remoteEnded = end
-	if err == nil {
+	if no == nil {
 		c.give(s)
 		return nil
 	}
-	s.handled = true
-	c.refused = err
-	var no refusal
-	if errors.As(err, &no) {
-		return c.answer(s, int(no))
-	}
-	return c.fault(s, malformed(err.Error()))
-}
-
-// tellRefused tells of the last refusal, when mu has been let go.
-func (c *ServerConn) tellRefused() {
-	err := c.refused
-	c.refused = nil
-	if c.cfg.Refused == nil {
-		return
-	}
-	status := 400
-	var no refusal
-	if errors.As(err, &no) {
-		status = int(no)
-	}
-	c.cfg.Refused(status, err.Error())
-}
-
-// answer answers a request that no handler sees. mu is held.
-func (c *ServerConn) answer(s *stream, status int) error {
-	c.appendSection(s.id, true, 0, func(b []byte) []byte {
-		return appendResponse(b, &message.Response{Status: status})
-	})
-	s.localEnded = true
-	c.leave(s)
-	c.flushSoon()
-	return c.free.charge(costReset)
+	c.refused = no
+	return c.refuseHead(s, no)
 }
 
 // leave ends what a handler has left of its stream (RFC 9113 §8.1). mu is held.
@@ -168,6 +136,7 @@ func (c *conn) readTrailers(s *stream, b *block, end bool) error {
 func (c *ServerConn) gone(s *stream) {
 	if c.workers.forget(s) {
 		s.handled = true
+		c.tellForgotten(s)
 	} else if s.err == nil && s.early.since == 0 {
 		c.free.earn(earnDone)
 	}

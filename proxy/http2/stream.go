@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"net/http"
 	"sync"
 	"time"
 
@@ -199,8 +200,12 @@ func (c *conn) reset(s *stream, code http2.ErrCode, reason error) (f func()) {
 	return f
 }
 
-// fault resets s for what the peer did wrong with it, and charges for it. mu is held.
+// fault resets s for what the peer did wrong with it, and charges for it. A client that has
+// had no response gets one before: see refusal. mu is held.
 func (c *conn) fault(s *stream, e *streamError) error {
+	if !c.client && !s.headSent && !s.removed && e.code == http2.ErrCodeProtocol {
+		c.appendRefusal(s, http.StatusBadRequest)
+	}
 	if f := c.reset(s, e.code, e); f != nil {
 		c.spawn(f)
 	}

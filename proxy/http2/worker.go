@@ -90,6 +90,9 @@ func (c *ServerConn) handle(s *stream) {
 	}()
 	c.mu.Lock()
 	gone := s.removed
+	if gone {
+		c.tellForgotten(s)
+	}
 	c.mu.Unlock()
 	if !gone {
 		c.handler(e)
