@@ -68,18 +68,15 @@ func (c Chain) check() error {
 // those for the key, the newest that is valid at now, then its issuers as far
 // as the tokens have them, without a root.
 func (k *Key) ChainFromToken(now time.Time) (Chain, error) {
+	var leaf *x509.Certificate
 	var all []*x509.Certificate
 	for _, h := range k.holders {
-		for _, c := range h.token.Inventory().Certificates {
-			if cert, err := x509.ParseCertificate(c.DER); err == nil {
-				all = append(all, cert)
+		here := h.token.heldCertificates()
+		all = append(all, here.all...)
+		for _, c := range here.byKey[k.id] {
+			if leaf == nil || newer(c, leaf, now) {
+				leaf = c
 			}
-		}
-	}
-	var leaf *x509.Certificate
-	for _, c := range all {
-		if k.owns(c) && (leaf == nil || newer(c, leaf, now)) {
-			leaf = c
 		}
 	}
 	if leaf == nil {

@@ -150,9 +150,9 @@ func (r *Keyring) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			r.schedule(now)
-			r.round(ctx)
+			r.round(ctx, false)
 		case <-r.rescan:
-			r.round(ctx)
+			r.round(ctx, true)
 		case <-r.kick:
 			r.refresh(ctx, time.Now())
 		}
@@ -170,13 +170,15 @@ func (r *Keyring) schedule(now time.Time) {
 }
 
 // round reads the tokens, brings the sites in step, and tells those who wait.
-// Who asks when it has begun waits for the next one.
-func (r *Keyring) round(ctx context.Context) {
+// Who asks when it has begun waits for the next one. Each object is read where
+// somebody has asked, so where whole is set; otherwise it may be taken for what it
+// was (Token.rescan).
+func (r *Keyring) round(ctx context.Context, whole bool) {
 	r.asking.Lock()
 	waiting := r.waiting
 	r.waiting = nil
 	r.asking.Unlock()
-	outcome := Round{Unread: r.readTokens(ctx)}
+	outcome := Round{Unread: r.readTokens(ctx, whole)}
 	select {
 	case <-r.kick: // by what was just read, which is looked at here
 	default:
@@ -192,13 +194,13 @@ func (r *Keyring) round(ctx context.Context) {
 
 // readTokens reads all tokens side by side, and returns why some could not be.
 // One that is down is read when it comes back.
-func (r *Keyring) readTokens(ctx context.Context) map[string]error {
+func (r *Keyring) readTokens(ctx context.Context, whole bool) map[string]error {
 	var mu sync.Mutex
 	unread := make(map[string]error)
 	var reading sync.WaitGroup
 	for _, t := range r.tokens {
 		reading.Go(func() {
-			err := t.Rescan(ctx)
+			err := t.rescan(ctx, whole)
 			if err == nil || ctx.Err() != nil {
 				return
 			}

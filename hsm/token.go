@@ -87,9 +87,11 @@ type Token struct {
 	restarts  int            // processes that took the place of another one
 	trouble   Trouble        // the last error
 	inventory wire.Inventory // as of the last time it was read
-	read      time.Time      // when that was
-	onRead    []func()       // called after it was read
-	changed   chan struct{}  // closed at the next change of state, reason, phase or inventory
+	// certificates are those of the inventory that can be parsed, by their key, and all of them.
+	certificates certificates
+	read         time.Time     // when that was
+	onRead       []func()      // called after it was read
+	changed      chan struct{} // closed at the next change of state, reason, phase or inventory
 }
 
 // NewToken returns a token that Run brings up.
@@ -147,7 +149,15 @@ func (t *Token) Inventory() wire.Inventory {
 // setInventory takes over what a process has read.
 func (t *Token) setInventory(inv wire.Inventory) {
 	t.mu.Lock()
-	t.inventory, t.read = inv, time.Now()
+	t.read = time.Now()
+	if inv.Unchanged {
+		t.mu.Unlock()
+		return
+	}
+	if inv.Version != t.inventory.Version {
+		t.certificates = parseCertificates(inv.Certificates)
+	}
+	t.inventory = inv
 	t.announce()
 	told := t.onRead
 	t.mu.Unlock()
@@ -540,18 +550,22 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 	return nil, s.process, false, err
 }
 
-// Rescan reads the token's objects anew, in every process that is up, since
-// each has handles of its own, and for the open timeout at most in each. A
+// Rescan reads each of the token's objects anew, in every process that is up,
+// since each has handles of its own, and for the open timeout at most in each. A
 // process that cannot read them, or not in time, is replaced. A token without a
 // process is an ErrDown: it is read when one is up.
-func (t *Token) Rescan(ctx context.Context) error {
+func (t *Token) Rescan(ctx context.Context) error { return t.rescan(ctx, true) }
+
+// rescan is Rescan; without whole, a token with many objects that still lists the
+// same ones is mostly taken to hold the same.
+func (t *Token) rescan(ctx context.Context, whole bool) error {
 	processes := t.queue.processes()
 	if len(processes) == 0 {
 		return t.whyDown()
 	}
 	var errs []error
 	for _, p := range processes {
-		inv, err := t.list(ctx, p)
+		inv, err := t.list(ctx, p, whole)
 		if err != nil {
 			errs = append(errs, err)
 			if class(err) != wire.Request && !errors.Is(err, context.Canceled) {
@@ -564,9 +578,9 @@ func (t *Token) Rescan(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (t *Token) list(ctx context.Context, p *process) (inv wire.Inventory, err error) {
+func (t *Token) list(ctx context.Context, p *process, whole bool) (inv wire.Inventory, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
 	defer cancel()
-	err = p.ask(ctx, wire.List, nil, &inv)
+	err = p.ask(ctx, wire.List, wire.ListRequest{Known: t.Inventory().Version, Whole: whole}, &inv)
 	return inv, err
 }

@@ -90,10 +90,9 @@ func TestLayout_ConfigurationsAreLoadedInOnePlace(t *testing.T) {
 // library has one place where it is used.
 func TestLayout_LibrariesHaveOnePlace(t *testing.T) {
 	places := map[string][]string{
-		"github.com/ThalesIgnite/crypto11": {"sallyport/hsm/signer"},
-		"github.com/miekg/pkcs11":          {"sallyport/hsm/signer"},
-		"github.com/spf13/viper":           {"sallyport/configs"},
-		"github.com/spf13/cobra":           {"sallyport/cmd/sallyport"},
+		"github.com/miekg/pkcs11": {"sallyport/hsm/signer"},
+		"github.com/spf13/viper":  {"sallyport/configs"},
+		"github.com/spf13/cobra":  {"sallyport/cmd/sallyport"},
 	}
 	all := listPackages(t)
 	for library, allowed := range places {

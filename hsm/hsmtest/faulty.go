@@ -196,6 +196,30 @@ func (f *Faulty) WrongSignature(times int) {
 	f.change(func() { f.set("wrong-signature", "*", "yes"+f.times(times), true) })
 }
 
+// SpoilSignatures makes signatures wrong in a way of its own until Heal: "yes" turns
+// a bit, "zeros" leaves nothing else, "short" and "long" give another length.
+func (f *Faulty) SpoilSignatures(how string) {
+	f.change(func() { f.set("wrong-signature", "*", how, true) })
+}
+
+// SpoilEvery turns a bit in every n-th signature.
+func (f *Faulty) SpoilEvery(n int) {
+	f.change(func() { f.set("wrong-signature", "*", fmt.Sprintf("yes every:%d%s", n, f.tag()), true) })
+}
+
+// Numbers makes a function give n for each number that it gives: of C_GetTokenInfo
+// counts of sessions, sizes and versions, of C_GetSlotList, C_GetMechanismList and
+// C_FindObjects how many entries there are, of C_GetMechanismInfo the sizes of keys, of
+// C_GetAttributeValue and C_Sign the length in bytes. What is not there is not made up.
+func (f *Faulty) Numbers(fn string, n uint) {
+	f.change(func() { f.set("numbers", fn, fmt.Sprintf("%#x", n), true) })
+}
+
+// ReturnEvery makes every n-th call return rv in place of the real call.
+func (f *Faulty) ReturnEvery(fn string, rv uint, n int) {
+	f.change(func() { f.set("return", fn, fmt.Sprintf("%#x every:%d%s", rv, n, f.tag()), true) })
+}
+
 // Garbage makes each call write that many bytes of noise to standard error.
 // 0 ends it.
 func (f *Faulty) Garbage(fn string, bytes int) {

@@ -5,8 +5,8 @@
 // one end of a socketpair as file descriptor 3, and asks over it in the
 // protocol of package wire. One process serves one token.
 //
-//	socketpair ─ Run ─┬─ queue ── worker 1 ─ crypto11 ─ session
-//	                  │           worker …              (one each)
+//	socketpair ─ Run ─┬─ queue ── worker 1 ─ session
+//	                  │           worker …   (one each)
 //	                  └─ orders ─ obey: any other question, in turn
 //
 // Run reads and passes on, and never calls the library: it is what notices that
@@ -22,6 +22,16 @@
 // process holds one token only. When the serving process goes away, the
 // socketpair ends, and so does this process at once, even with calls that hang
 // inside the library.
+//
+// What a device says is not relied on. Calls by which it gives lengths and counts
+// have buffers of a fixed size (cryptoki.go), and a number that cannot be is an
+// error. The library is called by miekg/pkcs11 otherwise. crypto11, which is built on
+// that, is what benchmarks compare with: it panics on a token that speaks of one
+// session, looks a key up by three searches over all objects, knows no key whose
+// public half is missing, and puts sessions back in use that are no longer good.
+//
+// Objects are read in one pass, and only where the list of their handles has changed
+// or that is due (reading.go).
 //
 // The PIN is read from its source when the token is opened, is given to the
 // library once and never again, and appears in no answer. The process refuses

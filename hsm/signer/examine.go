@@ -103,18 +103,17 @@ var mattering = []struct {
 
 // mechanisms says which of those that matter the token lists, and how.
 func (m *module) mechanisms(slot uint) ([]wire.Mechanism, error) {
-	all, err := m.ctx.GetMechanismList(slot)
+	all, err := m.calls.mechanisms(slot)
 	if err != nil {
 		return nil, fmt.Errorf("list the mechanisms: %w", err)
 	}
 	var found []wire.Mechanism
 	for _, known := range mattering {
 		w := wire.Mechanism{Name: known.name}
-		i := slices.IndexFunc(all, func(m *pkcs11.Mechanism) bool { return m.Mechanism == known.mechanism })
-		if i >= 0 {
+		if slices.Contains(all, known.mechanism) {
 			w.Listed = true
 			// One that is listed and not described counts as listed.
-			if info, err := m.ctx.GetMechanismInfo(slot, all[i:i+1]); err == nil {
+			if info, err := m.ctx.GetMechanismInfo(slot, []*pkcs11.Mechanism{pkcs11.NewMechanism(known.mechanism, nil)}); err == nil {
 				w.Sign = info.Flags&pkcs11.CKF_SIGN != 0
 				w.Hardware = info.Flags&pkcs11.CKF_HW != 0
 				w.MinKey, w.MaxKey = info.MinKeySize, info.MaxKeySize

@@ -35,6 +35,9 @@ func failed(err error) *wire.Failure {
 	if rv, ok := returnValue(err); ok {
 		return &wire.Failure{Class: classOf(uint(rv)), Code: uint64(rv), Cause: err.Error()}
 	}
+	if isOdd(err) {
+		return &wire.Failure{Class: wire.Device, Cause: err.Error()}
+	}
 	return &wire.Failure{Class: wire.Request, Cause: err.Error()}
 }
 

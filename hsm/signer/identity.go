@@ -15,10 +15,10 @@ const (
 )
 
 // unchanged returns a failure where the token is no longer the one that was
-// opened, or the login is gone. Handles, login and crypto11's sessions are then
+// opened, or the login is gone. Handles, login and sessions are then
 // worth nothing, though the library may go on as if nothing had been: a new
-// process finds out what there is now. s is a session of this moment.
-func (o *openToken) unchanged(s session) error {
+// process finds out what there is now. s is any session.
+func (o *openToken) unchanged(s *session) error {
 	info, err := s.ctx.GetTokenInfo(o.token.slot)
 	if err != nil {
 		return fmt.Errorf("it no longer describes itself, as one that was deleted or taken out: %w", err)

@@ -10,45 +10,94 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ThalesIgnite/crypto11"
 	"github.com/miekg/pkcs11"
 
 	"sallyport/hsm/wire"
 )
 
-// maxObjects bounds how many objects of a class are read.
-const maxObjects = 4096
-
 // keys are the keys that can sign, by the name that the serving process has for them.
-type keys map[wire.ObjectID]crypto11.Signer
+type keys map[wire.ObjectID]*privateKey
 
-// inventory reads the open token's private keys and certificates. A key that
-// cannot sign is listed with the reason.
-func (o *openToken) inventory() (wire.Inventory, keys, error) {
-	inv := wire.Inventory{Token: o.module.info(o.token, o.sessions)}
-	s, err := o.module.openSession(o.token.slot)
+// objects are what a token lists: handles by class.
+type objects struct{ private, public, certificates []object }
+
+// list lists the token's objects: three searches, however many there are.
+func (s *session) list() (o objects, err error) {
+	for _, class := range []struct {
+		of   uint
+		into *[]object
+	}{{pkcs11.CKO_PRIVATE_KEY, &o.private}, {pkcs11.CKO_PUBLIC_KEY, &o.public}, {pkcs11.CKO_CERTIFICATE, &o.certificates}} {
+		if *class.into, err = s.find(pkcs11.NewAttribute(pkcs11.CKA_CLASS, class.of)); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// privateObject is what a private key's object says of itself.
+type privateObject struct {
+	handle    object
+	id, label []byte
+	keyType   uint
+	typed     bool // keyType is known
+	forbidden bool // to sign with it
+	odd       error
+}
+
+// privateKeys reads private keys.
+func (s *session) privateKeys(handles []object) ([]privateObject, error) {
+	var all []privateObject
+	for _, h := range handles {
+		a, err := s.read(h, pkcs11.CKA_ID, pkcs11.CKA_LABEL, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
+		switch {
+		case gone(err):
+		case isOdd(err):
+			all = append(all, privateObject{handle: h, odd: err})
+		case err != nil:
+			return nil, err
+		default:
+			o := privateObject{handle: h, id: a[0], label: a[1], forbidden: isFalse(a[3])}
+			o.keyType, o.typed = ulong(a[2])
+			all = append(all, o)
+		}
+	}
+	return all, nil
+}
+
+// inventory reads the open token's private keys and certificates, each object
+// once. A key that cannot sign is listed with the reason.
+func (o *openToken) inventory(s *session) (wire.Inventory, keys, error) {
+	inv := wire.Inventory{Token: o.module.info(o.token, len(o.sessions))}
+	listed, err := s.list()
 	if err != nil {
 		return inv, nil, err
 	}
-	defer s.close()
-	if err := o.unchanged(s); err != nil {
+	if inv.Certificates, err = s.certificates(listed.certificates); err != nil {
 		return inv, nil, err
 	}
-	if inv.Certificates, err = s.certificates(); err != nil {
-		return inv, nil, err
-	}
-	handles, err := s.find(pkcs11.CKO_PRIVATE_KEY)
+	private, err := s.privateKeys(listed.private)
 	if err != nil {
 		return inv, nil, err
+	}
+	wanted, same := make(map[string]bool), make(map[string]int)
+	for _, p := range private {
+		wanted[string(p.id)] = true
+		same[p.name()]++
+	}
+	public, err := s.publicKeys(listed.public, wanted)
+	if err != nil {
+		return inv, nil, err
+	}
+	for _, c := range inv.Certificates {
+		if wanted[string(c.ID)] {
+			public.addCertificate(c.ID, []byte(c.Label), c.DER)
+		}
 	}
 	found := make(keys)
-	for _, h := range handles {
-		k, signer, err := o.key(s, h)
-		if err != nil {
-			return inv, nil, err
-		}
-		if signer != nil {
-			found[k.Object()] = signer
+	for _, p := range private {
+		k, key := p.describe(public, same[p.name()])
+		if key != nil {
+			found[k.Object()] = key
 		}
 		inv.Keys = append(inv.Keys, k)
 	}
@@ -56,92 +105,72 @@ func (o *openToken) inventory() (wire.Inventory, keys, error) {
 	return inv, found, o.countKeys(len(inv.Keys))
 }
 
+// name is what no two keys that can be told apart have in common.
+func (p privateObject) name() string { return fmt.Sprintf("%d %x %x", p.keyType, p.id, p.label) }
+
 // byLabel orders keys, since a token lists them in any order.
 func byLabel(a, b wire.Key) int {
 	return cmp.Or(cmp.Compare(a.Label, b.Label), bytes.Compare(a.ID, b.ID))
 }
 
-// key describes the private key h; its signer is nil where it cannot sign. An
-// error means that the token could not be asked.
-func (o *openToken) key(s session, h pkcs11.ObjectHandle) (wire.Key, crypto11.Signer, error) {
-	a := attributes{s, h, nil}
-	label := a.bytes(pkcs11.CKA_LABEL)
-	k := wire.Key{ID: a.bytes(pkcs11.CKA_ID), Label: text(label)}
-	keyType, ok := a.ulong(pkcs11.CKA_KEY_TYPE)
-	forbidden := isFalse(a.bytes(pkcs11.CKA_SIGN))
-	if a.err != nil {
-		return k, nil, a.err
-	}
-	k.Type = keyTypeName(keyType, ok)
+// describe describes a private key, of which there are so many of the same name.
+// The key to sign with is nil where it cannot.
+func (p privateObject) describe(public publicHalves, same int) (k wire.Key, key *privateKey) {
+	k = wire.Key{ID: p.id, Label: text(p.label), Type: keyTypeName(p.keyType, p.typed)}
 	switch {
-	case !ok:
+	case p.odd != nil:
+		k.Reason = p.odd.Error()
+	case !p.typed:
 		k.Reason = "its CKA_KEY_TYPE cannot be read"
-	case keyType != pkcs11.CKK_RSA && keyType != pkcs11.CKK_EC:
+	case p.keyType != pkcs11.CKK_RSA && p.keyType != pkcs11.CKK_EC:
 		k.Reason = "only RSA and EC keys can serve TLS"
-	case len(k.ID) == 0:
+	case len(p.id) == 0:
 		k.Reason = "it has no CKA_ID, which joins it to its public key"
-	case forbidden:
+	case p.forbidden:
 		k.Reason = "its CKA_SIGN is false"
+	case same > 1:
+		k.Reason = fmt.Sprintf("%d private keys share this CKA_ID and label", same)
 	}
 	if k.Reason != "" {
-		return k, nil, nil
+		return k, nil
 	}
-
-	match := crypto11.NewAttributeSet()
-	err := match.Set(crypto11.CkaId, k.ID)
-	if err == nil {
-		err = match.Set(crypto11.CkaKeyType, keyType)
-	}
-	if err == nil && len(label) > 0 {
-		err = match.Set(crypto11.CkaLabel, label)
-	}
-	var pairs []crypto11.Signer
-	if err == nil {
-		pairs, err = o.crypto11.FindKeyPairsWithAttributes(match)
-	}
-	if rv, ok := returnValue(err); ok && classOf(uint(rv)) != wire.Request {
-		return k, nil, fmt.Errorf("find key %q: %w", k.Label, err)
-	}
+	half := public.of(p.id, p.label, p.keyType)
 	switch {
-	case err != nil:
-		k.Reason = err.Error()
-	case len(pairs) == 0:
+	case half == nil:
 		k.Reason = "the token holds neither its public key nor a certificate with its CKA_ID"
-	case len(pairs) > 1:
-		k.Reason = fmt.Sprintf("%d private keys share this CKA_ID and label", len(pairs))
+	case half.err != nil:
+		k.Reason = half.err.Error()
+	case half.keyType != p.keyType:
+		k.Reason = "the public key or certificate with its CKA_ID is of another type"
 	default:
-		if k.Reason = describe(&k, keyType, pairs[0]); k.Reason == "" {
-			return k, pairs[0], nil
+		key = &privateKey{handle: p.handle, public: half.public}
+		if k.Reason = describe(&k, key); k.Reason != "" {
+			key = nil
 		}
 	}
-	return k, nil, nil
+	return k, key
 }
 
 // describe fills in the public key and its type, and says why it will not do.
-func describe(k *wire.Key, keyType uint, s crypto11.Signer) (reason string) {
-	// The public half is another object, or a certificate, of the same CKA_ID: it
-	// may be anything. That it belongs to the key is proved by test signatures.
-	switch pub := s.Public().(type) {
+// The public half is another object, or a certificate, of the same CKA_ID: it
+// may be anything. That it belongs to the key is proved by test signatures.
+func describe(k *wire.Key, key *privateKey) (reason string) {
+	switch public := key.public.(type) {
 	case *rsa.PublicKey:
-		if keyType != pkcs11.CKK_RSA {
-			return "the public key or certificate with its CKA_ID is of another type"
-		}
-		k.Type = fmt.Sprintf("RSA-%d", pub.N.BitLen())
-		if pub.N.BitLen() < 2048 {
+		k.Type = fmt.Sprintf("RSA-%d", public.N.BitLen())
+		if public.N.BitLen() < 2048 {
 			return "RSA keys need 2048 bits or more"
 		}
-	case *ecdsa.PublicKey:
-		if keyType != pkcs11.CKK_EC {
-			return "the public key or certificate with its CKA_ID is of another type"
+		if public.N.BitLen() > 8*maxModulus {
+			return fmt.Sprintf("RSA keys have %d bits or less", 8*maxModulus)
 		}
-		k.Type = pub.Curve.Params().Name
+	case *ecdsa.PublicKey:
+		k.Type = public.Curve.Params().Name
 		if k.Type != "P-256" && k.Type != "P-384" {
 			return "only the curves P-256 and P-384 are served"
 		}
-	default:
-		return "the public key or certificate with its CKA_ID is of another type"
 	}
-	der, err := x509.MarshalPKIXPublicKey(s.Public())
+	der, err := x509.MarshalPKIXPublicKey(key.public)
 	if err != nil {
 		return fmt.Sprintf("its public key cannot be read: %v", err)
 	}
@@ -157,25 +186,26 @@ func (m *module) visible(t token) (wire.Inventory, error) {
 		return inv, err
 	}
 	defer s.close()
-	if inv.Certificates, err = s.certificates(); err != nil {
+	listed, err := s.list()
+	if err != nil {
+		return inv, err
+	}
+	if inv.Certificates, err = s.certificates(listed.certificates); err != nil {
 		return inv, err
 	}
 	// Private keys mostly hide until the login; their public halves tell of them.
 	seen := make(map[string]wire.Key)
-	for _, class := range []uint{pkcs11.CKO_PUBLIC_KEY, pkcs11.CKO_PRIVATE_KEY} {
-		handles, err := s.find(class)
+	for _, o := range slices.Concat(listed.public, listed.private) {
+		a, err := s.read(o, pkcs11.CKA_ID, pkcs11.CKA_LABEL, pkcs11.CKA_KEY_TYPE)
+		if gone(err) || isOdd(err) {
+			continue
+		}
 		if err != nil {
 			return inv, err
 		}
-		for _, h := range handles {
-			a := attributes{s, h, nil}
-			keyType, ok := a.ulong(pkcs11.CKA_KEY_TYPE)
-			k := wire.Key{ID: a.bytes(pkcs11.CKA_ID), Label: text(a.bytes(pkcs11.CKA_LABEL)), Type: keyTypeName(keyType, ok)}
-			if a.err != nil {
-				return inv, a.err
-			}
-			seen[k.Label+"\x00"+string(k.ID)] = k
-		}
+		keyType, ok := ulong(a[2])
+		k := wire.Key{ID: a[0], Label: text(a[1]), Type: keyTypeName(keyType, ok)}
+		seen[k.Label+"\x00"+string(k.ID)] = k
 	}
 	inv.Keys = slices.SortedFunc(maps.Values(seen), byLabel)
 	return inv, nil

@@ -15,8 +15,9 @@ import (
 // module is a loaded PKCS#11 library. It is never unloaded: vendors' libraries
 // start threads that do not survive dlclose.
 type module struct {
-	path string
-	ctx  *pkcs11.Ctx
+	path  string
+	ctx   *pkcs11.Ctx
+	calls library
 }
 
 // loadModule loads the library, and does not yet initialise it.
@@ -25,7 +26,11 @@ func loadModule(path string) (*module, error) {
 	if ctx == nil {
 		return nil, whyNotLoaded(path)
 	}
-	return &module{path: path, ctx: ctx}, nil
+	m := &module{path: path, ctx: ctx, calls: libraryOf(ctx)}
+	if m.calls.functions == nil {
+		return nil, setup("module %s gives no list of functions", path).of("module").hint("it must be the vendor's PKCS#11 library")
+	}
+	return m, nil
 }
 
 // initialise is C_Initialize. Every answer but success is an error.
@@ -90,7 +95,7 @@ func (t token) String() string {
 // such as a card that is no token or that was just taken out, is an error of
 // its own in unread, and no reason not to use the others.
 func (m *module) tokens() (found []token, unread []error, err error) {
-	slots, err := m.ctx.GetSlotList(true)
+	slots, err := m.calls.slots()
 	if err != nil {
 		return nil, nil, fmt.Errorf("list the slots: %w", err)
 	}

@@ -40,19 +40,22 @@ func macOf(keyType uint) (mac, bool) {
 // written to the token. An error means that the token could not be asked.
 func (o *openToken) secrets() (wire.SecretList, error) {
 	l := wire.SecretList{Keys: []wire.Secret{}}
-	s, err := o.module.openSession(o.token.slot)
+	s, giveBack, err := o.borrow()
 	if err != nil {
 		return l, err
 	}
-	defer s.close()
-	handles, err := s.find(pkcs11.CKO_SECRET_KEY)
+	defer giveBack()
+	handles, err := s.find(pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY))
 	if err != nil {
 		return l, err
 	}
 	usable := false
 	for _, h := range handles {
 		k, err := s.secret(h)
-		if err != nil {
+		switch {
+		case gone(err) || isOdd(err):
+			continue
+		case err != nil:
 			return l, err
 		}
 		usable = usable || k.Reason == ""
@@ -68,15 +71,14 @@ func (o *openToken) secrets() (wire.SecretList, error) {
 }
 
 // secret describes the secret key h and tries its MAC.
-func (s session) secret(h pkcs11.ObjectHandle) (wire.Secret, error) {
-	a := attributes{s, h, nil}
-	k := wire.Secret{ID: a.bytes(pkcs11.CKA_ID), Label: string(a.bytes(pkcs11.CKA_LABEL))}
-	keyType, ok := a.ulong(pkcs11.CKA_KEY_TYPE)
-	forbidden := isFalse(a.bytes(pkcs11.CKA_SIGN))
-	k.Extractable = isTrue(a.bytes(pkcs11.CKA_EXTRACTABLE))
-	if a.err != nil {
-		return k, a.err
+func (s *session) secret(h object) (wire.Secret, error) {
+	a, err := s.read(h, pkcs11.CKA_ID, pkcs11.CKA_LABEL, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN, pkcs11.CKA_EXTRACTABLE)
+	if err != nil {
+		return wire.Secret{}, err
 	}
+	k := wire.Secret{ID: a[0], Label: text(a[1]), Extractable: isTrue(a[4])}
+	keyType, ok := ulong(a[2])
+	forbidden := isFalse(a[3])
 	k.Type = secretTypeName(keyType, ok)
 	m, fit := macOf(keyType)
 	switch {
@@ -93,14 +95,14 @@ func (s session) secret(h pkcs11.ObjectHandle) (wire.Secret, error) {
 }
 
 // try makes three MACs, of which two must be the same, and notes the pace of the last.
-func (s session) try(k *wire.Secret, h pkcs11.ObjectHandle, m mac) {
+func (s *session) try(k *wire.Secret, h object, m mac) {
 	k.Mechanism = m.name
-	first, err := s.sign(h, m, []byte("sallyport test MAC"))
+	first, err := s.mac(h, m, []byte("sallyport test MAC"))
 	if err == nil {
 		var other, again []byte
-		if other, err = s.sign(h, m, []byte("sallyport other test MAC")); err == nil {
+		if other, err = s.mac(h, m, []byte("sallyport other test MAC")); err == nil {
 			began := time.Now()
-			again, err = s.sign(h, m, []byte("sallyport test MAC"))
+			again, err = s.mac(h, m, []byte("sallyport test MAC"))
 			k.Took = time.Since(began)
 		}
 		switch {
@@ -118,12 +120,9 @@ func (s session) try(k *wire.Secret, h pkcs11.ObjectHandle, m mac) {
 	}
 }
 
-// sign is a single-part C_Sign.
-func (s session) sign(h pkcs11.ObjectHandle, m mac, message []byte) ([]byte, error) {
-	if err := s.ctx.SignInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(m.mechanism, nil)}, h); err != nil {
-		return nil, err
-	}
-	return s.ctx.Sign(s.handle, message)
+// mac is a single-part C_Sign.
+func (s *session) mac(h object, m mac, message []byte) ([]byte, error) {
+	return s.library.sign(s.handle, m.mechanism, nil, uint(h), message, m.size)
 }
 
 // sessionKeys are the secret keys that a trial can make.
@@ -139,7 +138,7 @@ var sessionKeys = []struct {
 // trySessionKeys tries each MAC with a key made for it. Such a key is an object
 // of this session alone: it is never on the token, and gone with the session at
 // the latest.
-func (s session) trySessionKeys() []wire.Secret {
+func (s *session) trySessionKeys() []wire.Secret {
 	var tried []wire.Secret
 	for _, t := range sessionKeys {
 		k := wire.Secret{Type: secretTypeName(t.keyType, true), Mechanism: t.mac.name}
@@ -156,7 +155,7 @@ func (s session) trySessionKeys() []wire.Secret {
 		if err != nil {
 			k.Reason = fmt.Sprintf("no key could be made for the trial: %v", err)
 		} else {
-			s.try(&k, h, t.mac)
+			s.try(&k, object(h), t.mac)
 			if err := s.ctx.DestroyObject(s.handle, h); err != nil && k.Reason == "" {
 				k.Reason = fmt.Sprintf("the trial's key could not be destroyed, and goes with its session: %v", err)
 			}

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThalesIgnite/crypto11"
+
 	"sallyport/hsm/hsmtest"
-	"sallyport/hsm/wire"
 )
 
 // BenchmarkCrypto11_Sign is a P-256 signature by crypto11 in this very process,
@@ -18,25 +19,18 @@ func BenchmarkCrypto11_Sign(b *testing.B) {
 	for name, value := range s.Environment {
 		b.Setenv(name, value)
 	}
-	settings := wire.Settings{Module: s.Module, Label: "edge", PIN: "file:" + s.PINFile, Sessions: 16}
-	open, err := openTokenOf(settings, func(wire.LoginStep) error { return nil })
+	c, err := crypto11.Configure(&crypto11.Config{Path: s.Module, TokenLabel: "edge", Pin: s.PIN, MaxSessions: 17})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		if err := open.crypto11.Close(); err != nil {
+		if err := c.Close(); err != nil {
 			b.Error(err)
 		}
 	})
-	inv, found, err := open.inventory()
+	key, err := c.FindKeyPair(nil, []byte("ec"))
 	if err != nil {
 		b.Fatal(err)
-	}
-	var key crypto.Signer
-	for _, k := range inv.Keys {
-		if k.Label == "ec" {
-			key = found[k.Object()]
-		}
 	}
 	digest := sha256.Sum256([]byte("message"))
 	cpu := func() time.Duration {

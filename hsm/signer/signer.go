@@ -1,8 +1,6 @@
 package signer
 
 import (
-	"crypto"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,7 +158,11 @@ func (s *signer) do(o order) (any, error) {
 	case wire.Open:
 		return s.openToken(o.number, settings)
 	case wire.List:
-		return s.list()
+		var q wire.ListRequest
+		if err := json.Unmarshal(o.payload, &q); err != nil {
+			return nil, err
+		}
+		return s.list(q)
 	case wire.Slots:
 		return slots(settings)
 	}
@@ -188,15 +190,15 @@ func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
 		return nil, err
 	}
 	s.open = open
-	inv, err := s.list()
+	inv, err := s.list(wire.ListRequest{Whole: true})
 	if err != nil {
 		return nil, err
 	}
 	// A call into the library keeps a processor of Go's until the runtime finds that
 	// it takes long. With one for each session nobody waits for that.
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), open.sessions+2))
-	for range open.sessions {
-		go s.work()
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), len(open.sessions)+2))
+	for _, session := range open.sessions {
+		go s.work(session)
 	}
 	return inv, nil
 }
@@ -205,16 +207,19 @@ func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
 var errNotOpen = errors.New("the token is not open")
 
 // list reads the objects and swaps the keys that the workers sign with.
-func (s *signer) list() (any, error) {
+func (s *signer) list(q wire.ListRequest) (any, error) {
 	if s.open == nil {
 		return nil, errNotOpen
 	}
-	inv, found, err := s.open.inventory()
+	r, err := s.open.readObjects(q.Whole)
 	if err != nil {
 		return nil, err
 	}
-	s.keys.Store(&found)
-	return inv, nil
+	s.keys.Store(&r.keys)
+	if r.inventory.Version == q.Known {
+		return wire.Inventory{Version: q.Known, Unchanged: true}, nil
+	}
+	return r.inventory, nil
 }
 
 // slots lists what a module shows without a login.
@@ -245,37 +250,22 @@ func slots(settings wire.Settings) (any, error) {
 	return all, nil
 }
 
-// work signs what comes through the queue, until it is closed.
-func (s *signer) work() {
+// work signs what comes through the queue, by a session, until it is closed.
+func (s *signer) work(session *session) {
 	for j := range s.queue {
 		f := wire.Frame{Kind: wire.Done, Number: j.number}
 		var err error
-		if f.Payload, err = s.sign(j.request); err != nil {
+		if f.Payload, err = s.sign(session, j.request); err != nil {
 			f.Kind, f.Payload = wire.Failed, failed(err).Append(nil)
 		}
 		_ = s.out.Write(f) // Run sees the same end of the connection
 	}
 }
 
-func (s *signer) sign(r wire.SignRequest) ([]byte, error) {
+func (s *signer) sign(session *session, r wire.SignRequest) ([]byte, error) {
 	key, ok := (*s.keys.Load())[r.Object]
 	if !ok {
 		return nil, errors.New("the token no longer holds this key")
 	}
-	var opts crypto.SignerOpts = r.Hash
-	if r.Scheme == wire.PSS {
-		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: r.Hash}
-	}
-	_, isRSA := key.Public().(*rsa.PublicKey)
-	if isRSA != (r.Scheme != wire.ECDSA) {
-		return nil, fmt.Errorf("%s is not for this type of key", r.Scheme)
-	}
-	signature, err := key.Sign(nil, r.Digest, opts)
-	if err != nil {
-		if _, ok := returnValue(err); !ok {
-			// Not the library's word but crypto11's of what it got from it.
-			return nil, &failure{wire.Failure{Class: wire.Session, Cause: err.Error()}}
-		}
-	}
-	return signature, err
+	return key.sign(session, r)
 }

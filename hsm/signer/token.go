@@ -2,10 +2,7 @@ package signer
 
 import (
 	"fmt"
-	"math"
-	"time"
 
-	"github.com/ThalesIgnite/crypto11"
 	"github.com/miekg/pkcs11"
 
 	"sallyport/hsm/wire"
@@ -15,9 +12,11 @@ import (
 type openToken struct {
 	module   *module
 	token    token
-	wanted   int // sessions that were asked for
-	sessions int // that workers may use at once
-	crypto11 *crypto11.Context
+	wanted   int        // sessions that were asked for
+	home     *session   // of the login
+	sessions []*session // for signatures, one each; home is among them where the token has no other
+	few      int        // so many objects are read each time
+	last     *reading   // of the objects; nil: none yet
 
 	// For identity.go.
 	loggedIn  bool
@@ -25,10 +24,6 @@ type openToken struct {
 	stateless bool // its sessions do not tell whether there is a login
 	held      int  // private keys at the last reading
 }
-
-// sessionWait bounds the wait for a session of crypto11. There is one for each
-// worker, so nobody waits unless something leaks.
-const sessionWait = 10 * time.Second
 
 // openTokenOf finds the token that s selects and logs in, with one try. It tells
 // when that begins and when it has succeeded.
@@ -41,13 +36,13 @@ func openTokenOf(s wire.Settings, tell func(wire.LoginStep) error) (*openToken, 
 		return nil, err
 	}
 	o.wanted = s.Sessions
-	o.sessions, err = o.module.measureSessions(o.token, s.Sessions)
-	return o, err
+	o.openSessions()
+	return o, nil
 }
 
-// login logs this process in, by a session of its own: a login is one of all
-// sessions (PKCS#11 v2.40 §5.6), and lasts as long as crypto11 keeps one open. A
-// token that needs none, such as nShield's accelerator, may refuse it.
+// login logs this process in: a login is one of all sessions (PKCS#11 v2.40
+// §5.6), and lasts as long as one is open, which home is. A token that needs none,
+// such as nShield's accelerator, may refuse it.
 func (o *openToken) login(s wire.Settings, tell func(wire.LoginStep) error) error {
 	if err := mayLogin(o.token, s.Again); err != nil {
 		return err
@@ -56,20 +51,18 @@ func (o *openToken) login(s wire.Settings, tell func(wire.LoginStep) error) erro
 	if err != nil {
 		return err
 	}
+	if o.home, err = o.module.openSession(o.token.slot); err != nil {
+		return err
+	}
 	if o.token.Flags&pkcs11.CKF_LOGIN_REQUIRED == 0 {
 		return nil
 	}
-	session, err := o.module.openSession(o.token.slot)
-	if err != nil {
-		return fmt.Errorf("open a session to log in: %w", err)
-	}
-	defer session.close()
 	if err := tell(wire.LoginBegins); err != nil {
 		return err // nobody is there who would take note of the try
 	}
 	// An empty PIN goes as a null pointer, as a device with a PIN pad wants it
 	// (CKF_PROTECTED_AUTHENTICATION_PATH).
-	err = o.module.ctx.Login(session.handle, pkcs11.CKU_USER, string(secret))
+	err = o.module.ctx.Login(o.home.handle, pkcs11.CKU_USER, string(secret))
 	if rv, ok := returnValue(err); err != nil && !(ok && rv == pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
 		return loginFailure(o.token, secret, err)
 	}
@@ -77,37 +70,40 @@ func (o *openToken) login(s wire.Settings, tell func(wire.LoginStep) error) erro
 	return tell(wire.LoginDone)
 }
 
-// measureSessions returns how many sessions the token lets this process have
-// beside the one of the login, at most as many as are wanted. crypto11 opens
-// them when they are first needed, and what a token says of its bound is often
-// not what it does.
-func (m *module) measureSessions(t token, wanted int) (int, error) {
-	var open []pkcs11.SessionHandle
-	defer func() {
-		for _, h := range open {
-			_ = m.ctx.CloseSession(h)
-		}
-	}()
-	// crypto11 takes the token's word for the bound.
-	if most := t.MaxRwSessionCount; most != pkcs11.CK_EFFECTIVELY_INFINITE && most != pkcs11.CK_UNAVAILABLE_INFORMATION {
-		wanted = min(wanted, int(min(most, math.MaxInt32))-1)
-	}
-	for len(open) < wanted {
-		h, err := m.ctx.OpenSession(t.slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
-		if err != nil && len(open) == 0 {
-			return 0, fmt.Errorf("open a session beside the one of the login: %w", err)
-		}
+// openSessions opens as many sessions as are wanted, or as the token has. What it
+// says of their number (CK_TOKEN_INFO) is often not what it does, so it is not
+// heeded. A token that has none beside that of the login signs with this one.
+func (o *openToken) openSessions() {
+	for len(o.sessions) < o.wanted {
+		s, err := o.module.openSession(o.token.slot)
 		if err != nil {
 			break
 		}
-		open = append(open, h)
+		o.sessions = append(o.sessions, s)
 	}
-	return len(open), nil
+	if len(o.sessions) == 0 {
+		o.sessions = []*session{o.home}
+	}
 }
 
 // afterLock is what helps a token that has locked its PIN: no right PIN does.
 const afterLock = "no PIN is taken any more: its security officer sets a new one with the vendor's tool " +
 	"(pkcs11-tool --login-type so --init-pin, say); write that where the setting says, and then start sallyport, or `sallyport token unlock` where it runs"
+
+// borrow returns a session for something that is no signature, and how it is given
+// back: a new one, which shows whether the device still has any to give, or home
+// where the sessions are used up.
+func (o *openToken) borrow() (s *session, giveBack func(), err error) {
+	s, err = o.module.openSession(o.token.slot)
+	if rv, ok := returnValue(err); ok && rv == pkcs11.CKR_SESSION_COUNT {
+		o.home.mu.Lock()
+		return o.home, o.home.mu.Unlock, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.close, nil
+}
 
 // mayLogin refuses to spend a token's last tries: a locked token needs its
 // security officer. Nor is a login repeated that may be what was counted as wrong.

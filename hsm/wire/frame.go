@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ const (
 	// Open loads the module, finds the token and logs in. Payload: Settings.
 	// Done: Inventory.
 	Open Kind = 1 + iota
-	// List reads the open token's objects anew. No payload. Done: Inventory.
+	// List reads the open token's objects anew. Payload: ListRequest. Done: Inventory.
 	List
 	// Slots lists a module's slots with what can be seen without a login.
 	// Payload: Settings, of which only Module is read. Done: SlotList.
@@ -66,12 +67,16 @@ func (k Kind) String() string {
 }
 
 const (
-	// MaxFrame bounds what a frame may hold: a token with some hundreds of
-	// certificates fits, a corrupted length does not make anyone allocate.
-	MaxFrame = 4 << 20
+	// MaxFrame bounds what a frame may hold: the keys of a token with some 20,000
+	// certificates fit. Memory is taken as the bytes arrive, so that a corrupted
+	// length alone costs none.
+	MaxFrame = 64 << 20
 
 	lengthSize = 4
 	headSize   = 1 + 8 // kind and number, counted by the length
+
+	// usualFrame is what nearly all frames fit in. A longer one's memory is not kept.
+	usualFrame = 16 << 10
 )
 
 // ErrFrame means that the peer does not speak this protocol.
@@ -101,7 +106,7 @@ type Reader struct {
 
 // NewReader returns a Reader of r.
 func NewReader(r io.Reader) *Reader {
-	return &Reader{r: bufio.NewReaderSize(r, 16<<10)}
+	return &Reader{r: bufio.NewReaderSize(r, usualFrame)}
 }
 
 // Read returns the next frame. io.EOF means that the peer closed the
@@ -116,19 +121,29 @@ func (r *Reader) Read() (Frame, error) {
 		return Frame{}, fmt.Errorf("%w: length %d", ErrFrame, n)
 	}
 	payload := int(n) - headSize
-	if cap(r.buf) < payload {
-		r.buf = make([]byte, payload)
-	}
-	f := Frame{
-		Kind:    Kind(head[lengthSize]),
-		Number:  binary.BigEndian.Uint64(head[lengthSize+1:]),
-		Payload: r.buf[:payload],
-	}
-	if _, err := io.ReadFull(r.r, f.Payload); err != nil {
+	f := Frame{Kind: Kind(head[lengthSize]), Number: binary.BigEndian.Uint64(head[lengthSize+1:])}
+	var err error
+	if f.Payload, err = r.payload(payload); err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		return Frame{}, err
 	}
 	return f, nil
+}
+
+// payload reads the next n bytes.
+func (r *Reader) payload(n int) ([]byte, error) {
+	if n <= usualFrame {
+		if r.buf == nil {
+			r.buf = make([]byte, usualFrame)
+		}
+		_, err := io.ReadFull(r.r, r.buf[:n])
+		return r.buf[:n], err
+	}
+	var long bytes.Buffer
+	if _, err := io.CopyN(&long, r.r, int64(n)); err != nil {
+		return nil, err
+	}
+	return long.Bytes(), nil
 }

@@ -83,6 +83,21 @@ type Inventory struct {
 	Token        TokenInfo     `json:"token"`
 	Keys         []Key         `json:"keys"`
 	Certificates []Certificate `json:"certificates"`
+
+	// Version names all of the above: what has the same one is the same.
+	Version string `json:"version,omitempty"`
+	// Unchanged: it is of the version that the question named, and nothing but
+	// Version is set.
+	Unchanged bool `json:"unchanged,omitempty"`
+}
+
+// ListRequest says how to read the open token's objects.
+type ListRequest struct {
+	// Known is the version that need not be sent again; it may be empty.
+	Known string `json:"known,omitempty"`
+	// Whole: each object is read. Otherwise a token that lists the same objects as
+	// before may be taken to hold the same, though not for ever.
+	Whole bool `json:"whole,omitempty"`
 }
 
 // SlotList is what a module shows without a login: an Inventory for each slot

@@ -3,10 +3,12 @@ package wire
 import (
 	"bytes"
 	"crypto"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -197,4 +199,37 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A token with thousands of keys and certificates has a long inventory.
+func TestReader_ALongFrame(t *testing.T) {
+	long := bytes.Repeat([]byte("inventory "), 1<<20)
+	var b bytes.Buffer
+	w := NewWriter(&b)
+	for _, payload := range [][]byte{long, []byte("short")} {
+		if err := w.Write(Frame{Kind: Done, Number: 1, Payload: payload}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := NewReader(&b)
+	for _, want := range [][]byte{long, []byte("short")} {
+		if f, err := r.Read(); err != nil || !bytes.Equal(f.Payload, want) {
+			t.Fatalf("%d bytes, %v; want %d", len(f.Payload), err, len(want))
+		}
+	}
+}
+
+// A length that was corrupted makes nobody allocate what it says.
+func TestReader_ALengthAloneTakesNoMemory(t *testing.T) {
+	b := binary.BigEndian.AppendUint32(nil, MaxFrame)
+	b = append(b, make([]byte, headSize+100)...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := NewReader(bytes.NewReader(b)).Read(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v", err)
+	}
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > 1<<20 {
+		t.Errorf("%d bytes were allocated", taken)
+	}
 }

@@ -22,7 +22,8 @@ static const struct {
 	[HANG] = {"hang", YES_OR_FOREVER, OF_CALLS},
 	[CRASH] = {"crash", YES, OF_CALLS},
 	[GARBAGE] = {"garbage", NUMBER, OF_CALLS},
-	[WRONG_SIGNATURE] = {"wrong-signature", YES, OF_CALLS},
+	[WRONG_SIGNATURE] = {"wrong-signature", WORD, OF_CALLS},
+	[NUMBERS] = {"numbers", NUMBER, OF_CALLS},
 	[VANISH] = {"vanish", YES_OR_CODE, STATE},
 	[TOKEN_FLAGS] = {"token-flags", NUMBER, STATE},
 	[TOKEN_FLAGS_OFF] = {"token-flags-off", NUMBER, STATE},
@@ -110,6 +111,8 @@ static bool parse_value(struct rule *r, const char *s)
 		r->value = CKR_DEVICE_REMOVED;
 		return strcmp(s, "yes") == 0 || parse_code(s, &r->value);
 	case WORD:
+		if (r->fault == WRONG_SIGNATURE && strcmp(s, "yes") != 0 && strcmp(s, "zeros") != 0 && strcmp(s, "short") != 0 && strcmp(s, "long") != 0)
+			return false;
 		return snprintf(r->word, sizeof r->word, "%s", s) < (int)sizeof r->word;
 	}
 	return false;
@@ -127,6 +130,11 @@ static bool parse_option(struct rule *r, const char *s)
 	if (strncmp(s, "times:", 6) == 0)
 		return faults[r->fault].kind == OF_CALLS && r->fault != PARALLEL && r->fault != PARALLEL_PROCESS &&
 		       parse_number(s + 6, &r->times) && r->times > 0 && r->times < UINT32_MAX;
+	if (strncmp(s, "every:", 6) == 0) {
+		if (!parse_number(s + 6, &r->every) || r->every == 0)
+			return false;
+		return faults[r->fault].kind == OF_CALLS && r->fault != PARALLEL && r->fault != PARALLEL_PROCESS;
+	}
 	if (strncmp(s, "tag:", 4) == 0 && parse_number(s + 4, &tag)) {
 		r->use = r->line; /* the count goes on when the rest of the file changes */
 		r->place = tag % USES;
@@ -243,17 +251,17 @@ void read_control(void)
 /* use counts one use of a rule. It is false once that was used often enough. */
 static bool use(const struct rule *r)
 {
-	if (r->times == 0)
+	if (r->times == 0 && r->every == 0)
 		return true;
 	_Atomic uint64_t *word = &ledger->uses[r->place];
 	uint64_t old = atomic_load(word), new;
 	do {
 		uint64_t name = r->use >> 32;
 		new = (old >> 32 == name ? old : name << 32) + 1;
-		if ((new & UINT32_MAX) > r->times)
+		if (r->times != 0 && (new & UINT32_MAX) > r->times * (r->every == 0 ? 1 : r->every))
 			return false;
 	} while (!atomic_compare_exchange_weak(word, &old, new));
-	return true;
+	return r->every == 0 || (new & UINT32_MAX) % r->every == 0;
 }
 
 bool find(enum fault fault, int function, struct rule *found)

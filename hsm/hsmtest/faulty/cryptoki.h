@@ -24,6 +24,16 @@ typedef struct {
 	CK_ULONG slot, state, flags, device_error;
 } CK_SESSION_INFO;
 
+typedef struct {
+	CK_ULONG type;
+	void *value;
+	CK_ULONG length;
+} CK_ATTRIBUTE;
+
+typedef struct {
+	CK_ULONG min_key, max_key, flags;
+} CK_MECHANISM_INFO;
+
 #define CKF_PROTECTED_AUTHENTICATION_PATH 0x100
 enum { CKS_RO_PUBLIC, CKS_RO_USER, CKS_RW_PUBLIC, CKS_RW_USER, CKS_RW_SO };
 enum { CKU_SO, CKU_USER, CKU_CONTEXT_SPECIFIC };
@@ -45,8 +55,8 @@ enum { CKU_SO, CKU_USER, CKU_CONTEXT_SPECIFIC };
 	X(GetSlotList, OWN, LIBRARY, 0, (CK_BYTE present, CK_ULONG *slots, CK_ULONG *count), (present, slots, count)) \
 	X(GetSlotInfo, REAL, SLOT, 0, (CK_ULONG slot, void *info), (slot, info)) \
 	X(GetTokenInfo, OWN, SLOT, 0, (CK_ULONG slot, CK_TOKEN_INFO *info), (slot, info)) \
-	X(GetMechanismList, REAL, SLOT, 0, (CK_ULONG slot, CK_ULONG *list, CK_ULONG *count), (slot, list, count)) \
-	X(GetMechanismInfo, REAL, SLOT, 0, (CK_ULONG slot, CK_ULONG type, void *info), (slot, type, info)) \
+	X(GetMechanismList, OWN, SLOT, 0, (CK_ULONG slot, CK_ULONG *list, CK_ULONG *count), (slot, list, count)) \
+	X(GetMechanismInfo, OWN, SLOT, 0, (CK_ULONG slot, CK_ULONG type, CK_MECHANISM_INFO *info), (slot, type, info)) \
 	X(InitToken, REAL, SLOT, 0, (CK_ULONG slot, CK_BYTE *pin, CK_ULONG pin_len, CK_BYTE *label), (slot, pin, pin_len, label)) \
 	X(InitPIN, REAL, SESSION, 0, (CK_ULONG session, CK_BYTE *pin, CK_ULONG len), (session, pin, len)) \
 	X(SetPIN, REAL, SESSION, 0, (CK_ULONG session, CK_BYTE *old, CK_ULONG old_len, CK_BYTE *new, CK_ULONG new_len), (session, old, old_len, new, new_len)) \
@@ -62,10 +72,10 @@ enum { CKU_SO, CKU_USER, CKU_CONTEXT_SPECIFIC };
 	X(CopyObject, REAL, SESSION, 0, (CK_ULONG session, CK_ULONG object, void *template, CK_ULONG count, CK_ULONG *copy), (session, object, template, count, copy)) \
 	X(DestroyObject, REAL, SESSION, 0, (CK_ULONG session, CK_ULONG object), (session, object)) \
 	X(GetObjectSize, REAL, SESSION, 0, (CK_ULONG session, CK_ULONG object, CK_ULONG *size), (session, object, size)) \
-	X(GetAttributeValue, REAL, SESSION, 0, (CK_ULONG session, CK_ULONG object, void *template, CK_ULONG count), (session, object, template, count)) \
+	X(GetAttributeValue, OWN, SESSION, 0, (CK_ULONG session, CK_ULONG object, CK_ATTRIBUTE *template, CK_ULONG count), (session, object, template, count)) \
 	X(SetAttributeValue, REAL, SESSION, 0, (CK_ULONG session, CK_ULONG object, void *template, CK_ULONG count), (session, object, template, count)) \
 	X(FindObjectsInit, REAL, SESSION, 0, (CK_ULONG session, void *template, CK_ULONG count), (session, template, count)) \
-	X(FindObjects, REAL, SESSION, 0, (CK_ULONG session, CK_ULONG *objects, CK_ULONG max, CK_ULONG *count), (session, objects, max, count)) \
+	X(FindObjects, OWN, SESSION, 0, (CK_ULONG session, CK_ULONG *objects, CK_ULONG max, CK_ULONG *count), (session, objects, max, count)) \
 	X(FindObjectsFinal, REAL, SESSION, 0, (CK_ULONG session), (session)) \
 	X(EncryptInit, REAL, KEY, 0, (CK_ULONG session, void *mechanism, CK_ULONG key), (session, mechanism, key)) \
 	X(Encrypt, REAL, KEY, out == NULL, (CK_ULONG session, CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len), (session, in, len, out, out_len)) \

@@ -67,6 +67,17 @@ static CK_RV own_Finalize(void *reserved)
 	return rv;
 }
 
+/* odd_number puts another number in the place of what a call has told. */
+static CK_RV odd_number(int function, CK_RV rv, CK_ULONG *n)
+{
+	struct rule r;
+	if (rv == CKR_OK && n != NULL && in_force(NUMBERS, function, &r)) {
+		*n = r.value;
+		spoil();
+	}
+	return rv;
+}
+
 static CK_RV own_GetSlotList(CK_BYTE present, CK_ULONG *slots, CK_ULONG *n)
 {
 	struct rule r;
@@ -74,10 +85,39 @@ static CK_RV own_GetSlotList(CK_BYTE present, CK_ULONG *slots, CK_ULONG *n)
 	bool usable = initialised && n != NULL;
 	unlock();
 	if (!usable || !in_force(VANISH, ANY, &r))
-		return real->C_GetSlotList(present, slots, n);
+		return odd_number(F_GetSlotList, real->C_GetSlotList(present, slots, n), n);
 	spoil();
 	*n = 0;
 	return CKR_OK;
+}
+
+static CK_RV own_GetMechanismList(CK_ULONG slot, CK_ULONG *list, CK_ULONG *n)
+{
+	return odd_number(F_GetMechanismList, real->C_GetMechanismList(slot, list, n), n);
+}
+
+static CK_RV own_GetMechanismInfo(CK_ULONG slot, CK_ULONG type, CK_MECHANISM_INFO *info)
+{
+	CK_RV rv = odd_number(F_GetMechanismInfo, real->C_GetMechanismInfo(slot, type, info), &info->min_key);
+	info->max_key = rv == CKR_OK && info->min_key > info->max_key ? info->min_key : info->max_key;
+	return rv;
+}
+
+static CK_RV own_FindObjects(CK_ULONG session, CK_ULONG *objects, CK_ULONG max, CK_ULONG *n)
+{
+	return odd_number(F_FindObjects, real->C_FindObjects(session, objects, max, n), n);
+}
+
+static CK_RV own_GetAttributeValue(CK_ULONG session, CK_ULONG object, CK_ATTRIBUTE *template, CK_ULONG n)
+{
+	struct rule r;
+	CK_RV rv = real->C_GetAttributeValue(session, object, template, n);
+	if (rv == CKR_OK && in_force(NUMBERS, F_GetAttributeValue, &r)) {
+		for (CK_ULONG i = 0; i < n; i++)
+			template[i].length = r.value;
+		spoil();
+	}
+	return rv;
 }
 
 static CK_RV own_GetTokenInfo(CK_ULONG slot, CK_TOKEN_INFO *info)
@@ -95,6 +135,14 @@ static CK_RV own_GetTokenInfo(CK_ULONG slot, CK_TOKEN_INFO *info)
 	if (rv == CKR_OK && in_force(TOKEN_SERIAL, ANY, &r)) {
 		memset(info->serial, ' ', sizeof info->serial);
 		memcpy(info->serial, r.word, strnlen(r.word, sizeof info->serial));
+		spoil();
+	}
+	if (rv == CKR_OK && in_force(NUMBERS, F_GetTokenInfo, &r)) {
+		info->max_sessions = info->sessions = info->max_rw_sessions = info->rw_sessions = r.value;
+		info->max_pin = info->min_pin = r.value;
+		info->total_public = info->free_public = info->total_private = info->free_private = r.value;
+		memset(info->hardware, (int)r.value, sizeof info->hardware);
+		memset(info->firmware, (int)r.value, sizeof info->firmware);
 		spoil();
 	}
 	if (rv == CKR_OK && in_force(PED, ANY, &r)) {
@@ -179,12 +227,26 @@ static CK_RV own_Logout(CK_ULONG session)
 	return rv;
 }
 
-/* turn_a_bit makes a signature wrong. */
-static CK_RV turn_a_bit(int function, CK_RV rv, CK_BYTE *out, const CK_ULONG *len)
+/* spoil_signature makes a signature wrong, and its length odd. A buffer may have no
+ * room for one that is too long, so there is never more than is said in it. */
+static CK_RV spoil_signature(int function, CK_RV rv, CK_BYTE *out, CK_ULONG *len)
 {
 	struct rule r;
-	if (rv == CKR_OK && out != NULL && *len > 0 && in_force(WRONG_SIGNATURE, function, &r)) {
-		out[*len - 1] ^= 1;
+	if (rv != CKR_OK || out == NULL || *len == 0)
+		return rv;
+	if (in_force(WRONG_SIGNATURE, function, &r)) {
+		if (strcmp(r.word, "zeros") == 0)
+			memset(out, 0, *len);
+		else if (strcmp(r.word, "short") == 0)
+			*len -= 1;
+		else if (strcmp(r.word, "long") == 0)
+			*len += 1;
+		else
+			out[*len - 1] ^= 1;
+		spoil();
+	}
+	if (in_force(NUMBERS, function, &r)) {
+		*len = r.value;
 		spoil();
 	}
 	return rv;
@@ -192,12 +254,12 @@ static CK_RV turn_a_bit(int function, CK_RV rv, CK_BYTE *out, const CK_ULONG *le
 
 static CK_RV own_Sign(CK_ULONG session, CK_BYTE *in, CK_ULONG len, CK_BYTE *out, CK_ULONG *out_len)
 {
-	return turn_a_bit(F_Sign, real->C_Sign(session, in, len, out, out_len), out, out_len);
+	return spoil_signature(F_Sign, real->C_Sign(session, in, len, out, out_len), out, out_len);
 }
 
 static CK_RV own_SignFinal(CK_ULONG session, CK_BYTE *out, CK_ULONG *out_len)
 {
-	return turn_a_bit(F_SignFinal, real->C_SignFinal(session, out, out_len), out, out_len);
+	return spoil_signature(F_SignFinal, real->C_SignFinal(session, out, out_len), out, out_len);
 }
 
 /* ----------------------------------------------------------------------

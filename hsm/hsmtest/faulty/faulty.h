@@ -91,7 +91,7 @@ void bury(void);
 /* control.c ------------------------------------------------------------ */
 
 enum fault {
-	LATENCY, PARALLEL, PARALLEL_PROCESS, RETURN, HANG, CRASH, GARBAGE, WRONG_SIGNATURE,
+	LATENCY, PARALLEL, PARALLEL_PROCESS, RETURN, HANG, CRASH, GARBAGE, WRONG_SIGNATURE, NUMBERS,
 	VANISH, TOKEN_FLAGS, TOKEN_FLAGS_OFF, TOKEN_SERIAL, PED, LOSE_SESSIONS, LOSE_LOGIN, WEDGE, FAULTS
 };
 
@@ -102,8 +102,9 @@ struct rule { /* a line of the control file */
 	uint64_t jitter; /* nanoseconds */
 	uint64_t every;  /* so many calls, at random, have it once; 0: all do */
 	uint64_t times;  /* 0: no bound */
+	uint64_t every;  /* only each so many-th call; 0: all of them */
 	bool after, forever;
-	char word[24];  /* of an event; the PIN that is entered on the PED */
+	char word[24];  /* of an event; the PIN that is entered on the PED; how a signature is wrong */
 	uint64_t line;  /* names the line by what it says */
 	uint64_t use;   /* names it for counting how often it was used, */
 	unsigned place; /* at this place of ledger->uses */
