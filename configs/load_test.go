@@ -27,7 +27,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			PIN:         configs.PINSource{Kind: configs.PINFile, Reference: "/etc/sallyport/edge.pin"},
 			Sessions:    16,
 			Processes:   1,
-			Queue:       512,
+			Queue:       10_000,
 			SignTimeout: seconds(5),
 		}}, Rescan: seconds(60), StartTimeout: seconds(60)},
 		Listeners: []configs.Listener{{

@@ -56,10 +56,10 @@ type Token struct {
 	// Processes is how many signer processes serve the token.
 	Processes int `mapstructure:"processes" default:"1"`
 	// Queue bounds the signatures that wait for a session, of RSA and of
-	// ECDSA keys each.
-	Queue int `mapstructure:"queue" default:"512"`
-	// SignTimeout is how long a signature waits for a session, and then for
-	// its answer.
+	// ECDSA keys each, for the sake of memory.
+	Queue int `mapstructure:"queue" default:"10000"`
+	// SignTimeout is how long a signature waits for its answer, and before that
+	// for a session while none comes free, or twice as long while others get theirs.
 	SignTimeout Duration `mapstructure:"sign_timeout" default:"5s"`
 	// Environment is added to the signer process's environment, for the
 	// vendor's library. Names keep their case; values may be empty.

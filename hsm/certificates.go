@@ -85,7 +85,7 @@ func (c *Certificates) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	certificate := best.certificate
 	key := &handshakeKey{pair: best, site: c, ctx: hello.Context()}
 	if hello.Conn != nil {
-		key.ctx = forClient(key.ctx, hello.Conn.RemoteAddr())
+		key.ctx = forClient(key.ctx, hello.Conn)
 	}
 	certificate.PrivateKey = key
 	return &certificate, nil
@@ -137,7 +137,7 @@ func (k *handshakeKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) 
 		defer cancel()
 	}
 	signature, err := k.pair.Key.signFor(ctx, digest, opts, func() bool { return k.site.hasOther(k.pair, time.Now()) })
-	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrBusy) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrLeft) {
 		k.pair.doubt(time.Now())
 		k.site.doubt()
 	}

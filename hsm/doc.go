@@ -10,8 +10,9 @@
 //	supervisor    keeps one of these processes running
 //	process       one run of a signer process: the socketpair, the calls under
 //	              way, its standard error
-//	queue         hands out the processes' sessions, to ECDSA and RSA apart; where
-//	              too many wait, to no client more than others have (share.go)
+//	queue         hands out the processes' sessions: to ECDSA and RSA by weight, and
+//	              within each to clients in turns (turns.go); whose turn would come
+//	              too late is refused (flow.go), which is counted and logged (refusal.go)
 //	pace          how fast the token has been of late
 //	URI           names keys (RFC 7512)
 //	Key           a private key, on one token or several; a crypto.Signer
@@ -31,7 +32,10 @@
 // the handshake's context. Its Sign chooses among the live tokens that hold the
 // key, takes a session from the token's queue, sends the digest to the
 // session's process with a number, and waits for the answer with this number,
-// for the end of the handshake, or for the sign timeout, whichever is first.
+// for the end of the handshake, or for the sign timeout, whichever is first. It
+// waits for a session as long while none comes free, and twice as long while
+// others get theirs. Meanwhile nobody reads from the client: the queue asks the
+// connection whether it is still there before it spends a signature on it.
 //
 // A try that is lost with its process or token is made once more elsewhere, and
 // once more again if less than the sign timeout has passed since the first: that

@@ -154,8 +154,8 @@ func (k *Key) Public() crypto.PublicKey { return k.public }
 // long as the hash) and ECDSA (ASN.1 DER), over SHA-256, SHA-384 and SHA-512.
 // The token makes its own random numbers; rand is not read.
 //
-// It waits at most the token's sign timeout for its turn, and as long again for
-// the answer; a try that is lost with its process, or with its token, is
+// It waits for its turn for two of the token's sign timeouts at most, and for one where no
+// session comes free, and then for one for the answer; a try that is lost with its process, or with its token, is
 // repeated at another one, and once more if that is lost soon. C_Sign cannot be interrupted, so a call that
 // times out keeps its session until the device answers or the signer process
 // is replaced.

@@ -41,8 +41,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"token", "kind"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_signatures_refused_total",
-			Help: "Signatures that got no session: the queue was full, the token was down, or the wait was too long or given up.",
-		}, []string{"token", "kind"}),
+			Help: "Signatures that got no session, by reason: the wait would have been too long (wait), too many waited (full), " +
+				"the wait was in vain (timeout), the client hung up (left), the token was down (down), the handshake was given up (canceled).",
+		}, []string{"token", "kind", "reason"}),
 		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_signer_starts_total",
 			Help: "Signer processes started for a token.",
@@ -59,7 +60,7 @@ type tokenMetrics struct {
 	failed   map[wire.Scheme]prometheus.Counter
 	duration map[wire.Scheme]prometheus.Observer
 	wait     [lanes]prometheus.Observer
-	refused  [lanes]prometheus.Counter
+	refused  [lanes][reasons]prometheus.Counter
 }
 
 func (m *Metrics) token(t *Token) *tokenMetrics {
@@ -76,7 +77,9 @@ func (m *Metrics) token(t *Token) *tokenMetrics {
 	}
 	for l := range lanes {
 		tm.wait[l] = m.wait.WithLabelValues(t.Name(), l.String())
-		tm.refused[l] = m.refused.WithLabelValues(t.Name(), l.String())
+		for why := range reasons {
+			tm.refused[l][why] = m.refused.WithLabelValues(t.Name(), l.String(), why.String())
+		}
 	}
 	labels := prometheus.Labels{"token": t.Name()}
 	for _, s := range States {
@@ -128,7 +131,7 @@ func (m *tokenMetrics) signed(s wire.Scheme, took time.Duration, err error) {
 
 func (m *tokenMetrics) waited(l lane, took time.Duration, err error) {
 	if err != nil {
-		m.refused[l].Inc()
+		m.refused[l][reasonOf(err)].Inc()
 		return
 	}
 	m.wait[l].Observe(took.Seconds())

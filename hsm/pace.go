@@ -11,20 +11,31 @@ import (
 // token is back.
 type pace struct {
 	average [lanes]atomic.Uint64 // seconds, as a float64's bits; 0: nothing is known
+	typical [lanes]atomic.Uint64 // likewise, of which one that takes long moves little
 	back    atomic.Int64         // when it came back, Unix nanoseconds
 }
 
 // paceWeight is how much the latest signature counts.
 const paceWeight = 1.0 / 8
 
+// outlier is how many times the typical time a signature may take to count in whole in it.
+const outlier = 4
+
 func (p *pace) note(l lane, took time.Duration) {
+	move(&p.average[l], took.Seconds(), math.Inf(1))
+	move(&p.typical[l], took.Seconds(), outlier)
+}
+
+// move brings an average nearer to latest, of which as many averages count as most.
+func move(average *atomic.Uint64, latest, most float64) {
 	for {
-		old := p.average[l].Load()
-		now := took.Seconds()
+		old := average.Load()
+		now := latest
 		if old != 0 {
-			now = math.Float64frombits(old)*(1-paceWeight) + now*paceWeight
+			was := math.Float64frombits(old)
+			now = was*(1-paceWeight) + min(latest, was*most)*paceWeight
 		}
-		if p.average[l].CompareAndSwap(old, math.Float64bits(now)) {
+		if average.CompareAndSwap(old, math.Float64bits(now)) {
 			return
 		}
 	}
@@ -33,6 +44,11 @@ func (p *pace) note(l lane, took time.Duration) {
 // of is the average of a lane; 0: nothing is known.
 func (p *pace) of(l lane) time.Duration {
 	return time.Duration(math.Float64frombits(p.average[l].Load()) * float64(time.Second))
+}
+
+// most is what most signatures of a lane take; 0: nothing is known.
+func (p *pace) most(l lane) time.Duration {
+	return time.Duration(math.Float64frombits(p.typical[l].Load()) * float64(time.Second))
 }
 
 const (
@@ -48,6 +64,7 @@ func (p *pace) returned(now time.Time) {
 	p.back.Store(now.UnixNano())
 	for l := range lanes {
 		p.average[l].Store(0)
+		p.typical[l].Store(0)
 	}
 }
 

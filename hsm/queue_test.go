@@ -22,7 +22,7 @@ func waiting(t *testing.T, q *queue, l lane, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		q.mu.Lock()
-		now := len(q.waiting[l])
+		now := q.lanes[l].waiters
 		q.mu.Unlock()
 		if now == n {
 			return

@@ -22,10 +22,10 @@ type Config struct {
 	PIN         *os.File          // sealed memory file with the PIN, where Settings.PIN is env:NAME; it is not read here
 	Environment map[string]string // for the vendor's library; reaches the signer process alone
 	Dir         string            // working directory of the signer process
-	SignTimeout time.Duration     // bound for one signature, and for the wait before it; 0: 5 s
+	SignTimeout time.Duration     // bound for one signature, and for the wait for the next session to come free; 0: 5 s
 	OpenTimeout time.Duration     // bound for loading the module and logging in; 0: 30 s, or 5 min with wire.NoPIN
 	Processes   int               // signer processes, each with Settings.Sessions sessions; 0: 1
-	Queue       int               // signatures of a kind that may wait; 0: 512
+	Queue       int               // signatures of a kind that may wait; 0: 10000
 }
 
 func (c Config) withDefaults() Config {
@@ -39,7 +39,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	if c.Queue <= 0 {
-		c.Queue = 512
+		c.Queue = 10_000
 	}
 	c.Settings.Sessions = max(1, c.Settings.Sessions)
 	c.Processes = max(1, c.Processes)
@@ -70,6 +70,7 @@ type Token struct {
 	log      *slog.Logger
 	metrics  *tokenMetrics
 	queue    *queue
+	refusals refusals
 	opening  chan struct{} // held by the one process that is being opened
 	pace     pace
 	openTook atomic.Int64                     // how long the last process took to open, in nanoseconds
@@ -99,12 +100,13 @@ func NewToken(c Config, log *slog.Logger, m *Metrics) *Token {
 	c = c.withDefaults()
 	t := &Token{
 		config: c, log: log.With("token", c.Name),
-		queue:   &queue{limit: c.Queue},
 		opening: make(chan struct{}, 1),
 		phases:  make([]phase, c.Processes),
 		since:   time.Now(),
 		changed: make(chan struct{}),
 	}
+	t.queue = &queue{limit: c.Queue, patience: c.SignTimeout, pace: &t.pace}
+	t.refusals.log = t.log
 	t.metrics = m.token(t)
 	return t
 }
@@ -481,8 +483,12 @@ func (t *Token) mayOpen(ctx context.Context, i int) bool {
 	return false
 }
 
-// sign makes one try at a signature. It waits for a session and then for the
-// answer, each for the sign timeout at most and never longer than ctx. What one
+// longestWait is how many sign timeouts a signature waits for a session while others get
+// theirs. Where none comes free it waits for one.
+const longestWait = 2
+
+// sign makes one try at a signature. It waits for a session, for two sign timeouts at most, and
+// then for the answer, for one, and never longer than ctx. What one
 // process refuses is asked of another one at once: each has read the token at a
 // time of its own, and only one of them may know a new key.
 //
@@ -508,12 +514,13 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 		return nil, nil, false, err
 	}
 	l := laneOf(r.Scheme)
-	wait, cancel := context.WithTimeout(ctx, t.config.SignTimeout)
+	wait, cancel := context.WithTimeout(ctx, longestWait*t.config.SignTimeout)
 	defer cancel()
 	began := time.Now()
 	s, err := t.queue.take(wait, l, not)
 	t.metrics.waited(l, time.Since(began), err)
 	if err != nil {
+		t.refusals.note(reasonOf(err), askerOf(ctx).client)
 		switch {
 		case !errors.Is(err, context.DeadlineExceeded):
 		case len(t.queue.processes()) == 0:
@@ -521,7 +528,7 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 		default:
 			err = fmt.Errorf("token %q has no session free: %w: %w", t.Name(), ErrBusy, ErrTimeout)
 		}
-		return nil, nil, ctx.Err() == nil, err
+		return nil, nil, ctx.Err() == nil && !errors.Is(err, ErrLeft), err
 	}
 	sent := time.Now()
 	signature, err = s.process.call(ctx, wire.Sign, payload, func() { t.queue.give(s, l) })

@@ -33,9 +33,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const patience = 20 * time.Second
 
 // memoryKey is a CertificateSource with its key in memory.
-type memoryKey struct{ cert tls.Certificate }
+type memoryKey struct {
+	cert  tls.Certificate
+	asked func(*tls.ClientHelloInfo) // nil: it need not be known
+}
 
-func (m *memoryKey) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &m.cert, nil }
+func (m *memoryKey) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if m.asked != nil {
+		m.asked(hello)
+	}
+	return &m.cert, nil
+}
 
 // newCertificate makes a self-signed certificate for names. Clients of the
 // tests trust what they are given by its pool.
@@ -67,7 +75,7 @@ func newCertificate(t testing.TB, names ...string) *memoryKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &memoryKey{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}
+	return &memoryKey{cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}
 }
 
 // backends is a Balancer that offers its addresses in order and keeps account

@@ -5,11 +5,26 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 )
 
+// connOf is a connection of a client's that says whether it has hung up.
+type connOf struct {
+	net.Conn
+	remote net.Addr
+	gone   atomic.Bool
+}
+
+func (c *connOf) RemoteAddr() net.Addr { return c.remote }
+func (c *connOf) Gone() bool           { return c.gone.Load() }
+
+func connFrom(address string) *connOf {
+	return &connOf{remote: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 1))}
+}
+
 func from(t *testing.T, address string) context.Context {
-	return forClient(t.Context(), net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 1)))
+	return forClient(t.Context(), connFrom(address))
 }
 
 func TestQueue_WhoHasTheMostMakesRoom(t *testing.T) {
@@ -33,15 +48,13 @@ func TestQueue_WhoHasTheMostMakesRoom(t *testing.T) {
 	if err := <-taking(from(t, "192.0.2.2"), q, laneECDSA); !errors.Is(err, ErrBusy) {
 		t.Fatalf("a second of the modest client: got %v, want ErrBusy", err)
 	}
-	for _, next := range []<-chan error{greedy[0], greedy[1], modest} {
+	for _, next := range []<-chan error{greedy[0], modest, greedy[1]} {
 		q.give(seat, laneECDSA)
 		if err := <-next; err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(q.shares[laneECDSA]) != 0 {
-		t.Errorf("nobody waits, and these have places: %v", q.shares[laneECDSA])
-	}
+	waiting(t, q, laneECDSA, 0)
 }
 
 func TestQueue_WhoGivesUpHasNoPlace(t *testing.T) {
@@ -53,22 +66,20 @@ func TestQueue_WhoGivesUpHasNoPlace(t *testing.T) {
 	waiting(t, q, laneECDSA, 1)
 	cancel()
 	<-gone
-	if len(q.shares[laneECDSA]) != 0 {
-		t.Errorf("places: %v", q.shares[laneECDSA])
-	}
+	waiting(t, q, laneECDSA, 0)
 }
 
 func TestForClient_AnIPv6NetworkIsOneClient(t *testing.T) {
-	if a, b := clientOf(from(t, "2001:db8::1")), clientOf(from(t, "2001:db8::ffff:2")); a != b {
+	if a, b := askerOf(from(t, "2001:db8::1")).client, askerOf(from(t, "2001:db8::ffff:2")).client; a != b {
 		t.Errorf("%v and %v differ", a, b)
 	}
-	if a, b := clientOf(from(t, "2001:db8::1")), clientOf(from(t, "2001:db8:0:1::1")); a == b {
+	if a, b := askerOf(from(t, "2001:db8::1")).client, askerOf(from(t, "2001:db8:0:1::1")).client; a == b {
 		t.Errorf("%v is two networks", a)
 	}
-	if a, b := clientOf(from(t, "192.0.2.1")), clientOf(from(t, "::ffff:192.0.2.1")); a != b {
+	if a, b := askerOf(from(t, "192.0.2.1")).client, askerOf(from(t, "::ffff:192.0.2.1")).client; a != b {
 		t.Errorf("%v and %v differ", a, b)
 	}
-	if c := clientOf(t.Context()); c != (client{}) {
+	if c := askerOf(t.Context()); c.client != (client{}) {
 		t.Errorf("nobody is %v", c)
 	}
 }
