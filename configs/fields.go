@@ -53,7 +53,7 @@ var unedited = map[string]string{
 	"host":                "backends get the client's, which decides the route",
 
 	"forwarded":    "it is written for each request; trusted_proxies says whom to believe",
-	"x-real-ip":    "it is written for each request; trusted_proxies says whom to believe",
+	"x-real-ip":    "it passes from trusted_proxies alone; backends find the client in Forwarded and X-Forwarded-For",
 	"x-request-id": "it is written for each request; a listener's request_id is about answers",
 
 	"strict-transport-security": "it is the site's: hsts",

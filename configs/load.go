@@ -45,6 +45,8 @@ func Parse(dir string, data []byte, environ []string) (*Config, error) {
 	if err := report.err(); err != nil {
 		return nil, err
 	}
+	config.warnOfNoEffect(report.root())
+	config.Warnings = sorted(report.warnings)
 	config.finish(dir)
 	return config, nil
 }

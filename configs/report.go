@@ -9,6 +9,7 @@ import (
 // from, and which ones are already known to be broken.
 type report struct {
 	problems  []Problem
+	warnings  []Problem
 	lines     map[string]int    // path → line of the file
 	variables map[string]string // path → variable that has overridden it
 	muted     map[string]bool   // paths below which nothing more is reported
@@ -55,6 +56,17 @@ func (p place) say(message, hint string) {
 		problem.Path, problem.Line = variable, 0
 	}
 	p.report.problems = append(p.report.problems, problem)
+}
+
+// warn reports what is no problem, and should be known.
+func (p place) warn(message, hint string) {
+	p.report.warnings = append(p.report.warnings, Problem{Path: p.path, Message: message, Hint: hint, Line: p.line()})
+}
+
+// isWritten reports whether the file has p.
+func (p place) isWritten() bool {
+	_, ok := p.report.lines[p.path]
+	return ok
 }
 
 // sayAt is say for a problem that stands in a line of its own.

@@ -23,6 +23,9 @@ type Config struct {
 	// Dir is the absolute folder of the file. It is no key: relative paths
 	// of the file have been resolved against it.
 	Dir string `mapstructure:"-"`
+
+	// Warnings tell of settings that can never take effect. They are no key.
+	Warnings []Problem `mapstructure:"-"`
 }
 
 // HSM lists the tokens that keys may live on.

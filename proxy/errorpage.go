@@ -16,6 +16,10 @@ type ErrorPage struct {
 	Body        []byte
 }
 
+// ErrorStatuses are those of errors that are made here, and can have a page. What
+// the codecs refuse has none.
+var ErrorStatuses = []int{400, 404, 405, 408, 413, 421, 500, 502, 503, 504, 508}
+
 // errorPage is an ErrorPage made ready.
 type errorPage struct {
 	kind message.Field // Content-Type

@@ -2,6 +2,10 @@ package proxy
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -56,5 +60,34 @@ func TestErrorPage_MakesNoHeads(t *testing.T) {
 		if _, err := newErrorPages(pages); err == nil || !strings.Contains(err.Error(), "error page for") {
 			t.Errorf("%+v: %v", pages, err)
 		}
+	}
+}
+
+// The statuses of all failures are known to those who write pages for them.
+func TestErrorStatuses_AreAllThereAre(t *testing.T) {
+	statuses := map[string]int{}
+	for code := range 600 {
+		// Bad Gateway is http.StatusBadGateway.
+		statuses[strings.NewReplacer(" ", "", "-", "").Replace(http.StatusText(code))] = code
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile(`&failure\{(?:status: *)?http\.Status(\w+)`).FindAllSubmatch(source, -1) {
+			found++
+			if code := statuses[string(match[1])]; !slices.Contains(ErrorStatuses, code) {
+				t.Errorf("%s: Status%s (%d) is not in ErrorStatuses", file, match[1], code)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d failures were found", found)
 	}
 }

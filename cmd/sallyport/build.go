@@ -55,13 +55,14 @@ type service struct {
 // open. Without listen no socket is opened. Tokens that are not there yet are
 // waited for, at most for patience.
 func build(ctx context.Context, config *configs.Config, file string, log *slog.Logger, listen bool, patience time.Duration) (*service, error) {
-	s := &service{config: config, log: log, registry: newRegistry(), started: time.Now()}
+	s := &service{config: config, log: log, registry: newRegistry(), started: time.Now(), warnings: config.Warnings}
 	if listen {
 		s.openSockets()
 	}
 	s.startTokens(ctx)
 	s.awaitTokens(ctx, patience)
 	s.proveSites(ctx)
+	s.warnOfTokens()
 	s.readRoutes()
 	s.buildPools()
 	s.readErrorPages()
@@ -215,6 +216,28 @@ func (s *service) proveSites(ctx context.Context) {
 		s.registry.MustRegister(certificates)
 		for j, pairs := range certificates.Pairs() {
 			s.warnOfHosts(path(j), pairs[0].Leaf(), site.Hosts)
+		}
+	}
+}
+
+// warnOfTokens warns of tokens that sign for nobody.
+func (s *service) warnOfTokens() {
+	used := make(map[string]bool)
+	for _, certificates := range s.sites {
+		if certificates == nil {
+			return // what it needs is not known
+		}
+		for _, pairs := range certificates.Pairs() {
+			for _, p := range pairs {
+				for _, name := range p.Key.Tokens() {
+					used[name] = true
+				}
+			}
+		}
+	}
+	for i, t := range s.config.HSM.Tokens {
+		if !used[t.Name] {
+			s.warn(fmt.Sprintf("hsm.tokens[%d]", i), "no site has a key on it")
 		}
 	}
 }

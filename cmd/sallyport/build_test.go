@@ -40,3 +40,11 @@ func TestBuild_PoolsWaitAsLongAsTheyAreTold(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+func TestBuild_WarnsOfTokensThatSignForNobody(t *testing.T) {
+	s := &service{config: &configs.Config{HSM: configs.HSM{Tokens: []configs.Token{{Name: "edge"}}}}}
+	s.warnOfTokens()
+	if len(s.warnings) != 1 || s.warnings[0].Path != "hsm.tokens[0]" {
+		t.Errorf("warned of %v", s.warnings)
+	}
+}

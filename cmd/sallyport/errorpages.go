@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"sallyport/configs"
 	"sallyport/proxy"
@@ -19,6 +20,9 @@ func (s *service) readErrorPages() {
 	for i, site := range s.config.Sites {
 		var pages []proxy.ErrorPage
 		for j, p := range site.ErrorPages {
+			if !slices.Contains(proxy.ErrorStatuses, p.Status) {
+				s.warn(fmt.Sprintf("sites[%d].error_pages[%d].status", i, j), "no error that is made here has status %d, and those of backends pass as they are", p.Status)
+			}
 			body, err := readErrorPage(p.File)
 			if err != nil {
 				s.problem(fmt.Sprintf("sites[%d].error_pages[%d].file", i, j), err)
