@@ -35,6 +35,9 @@ type Pool struct {
 	mu       sync.Mutex
 	backends []*backend // the slice is fixed, what it points to is guarded
 	next     int        // whose turn it is
+	probes   int        // dials under way
+
+	wake chan struct{} // Run has something to look at
 }
 
 // New returns a pool over addresses, each "host:port" and different from the
@@ -46,7 +49,7 @@ func New(name string, addresses []string, o Options) (*Pool, error) {
 	if len(addresses) == 0 || len(addresses) > MaxBackends {
 		return nil, fmt.Errorf("pool %s: %d backends; from 1 to %d can be", name, len(addresses), MaxBackends)
 	}
-	p := &Pool{name: name, log: o.Log, now: o.now, jitter: o.jitter}
+	p := &Pool{name: name, log: o.Log, now: o.now, jitter: o.jitter, wake: make(chan struct{}, 1)}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -107,18 +110,19 @@ func (t Ticket) epoch() uint64 { return uint64(t >> 17) }
 const MaxBackends = 1 << 16
 
 // Pick chooses a backend for one try of a request, never one in tried: the next
-// usable one in turn, or else the next of those that are passed over. ok is
+// usable one in turn, or else the next of those that are passed over. repeatable says
+// that the request can be sent again elsewhere. ok is
 // false when every backend has been tried. Release must be called with the
 // ticket, exactly once, when the try is over.
-func (p *Pool) Pick(tried []string) (address string, ticket uint64, ok bool) {
+func (p *Pool) Pick(tried []string, repeatable bool) (address string, ticket uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := p.choose(tried)
+	at, probe := p.choose(tried, repeatable)
 	if at < 0 {
 		return "", 0, false
 	}
+	p.next = at + 1
 	b := p.backends[at]
-	probe := b.state == down && b.probeDue(p.now())
 	if probe {
 		b.probing = true
 	}
@@ -126,32 +130,34 @@ func (p *Pool) Pick(tried []string) (address string, ticket uint64, ok bool) {
 	return b.address, uint64(newTicket(at, probe, b.epoch)), true
 }
 
-// choose returns the place of the next backend in turn, or -1. The caller holds mu.
-func (p *Pool) choose(tried []string) int {
-	spare := -1
+// choose returns the place of the next backend in turn, or -1, and whether the try is
+// a probe. Of those that are passed over one that can be reached is preferred. The
+// caller holds mu.
+func (p *Pool) choose(tried []string, repeatable bool) (at int, probe bool) {
+	ejectedOne, downOne := -1, -1
 	for i := range p.backends {
 		at := (p.next + i) % len(p.backends)
 		b := p.backends[at]
-		if slices.Contains(tried, b.address) {
-			continue
-		}
-		if b.state == up || b.probeDue(p.now()) {
-			p.next = at + 1
-			return at
-		}
-		if spare < 0 {
-			spare = at
+		switch {
+		case slices.Contains(tried, b.address):
+		case b.state == up:
+			return at, false
+		case b.state == ejected && b.trialDue(p.now(), repeatable):
+			return at, true
+		case b.state == ejected && ejectedOne < 0:
+			ejectedOne = at
+		case b.state == down && downOne < 0:
+			downOne = at
 		}
 	}
-	if spare >= 0 {
-		p.next = spare + 1
+	if ejectedOne >= 0 {
+		return ejectedOne, false
 	}
-	return spare
+	return downOne, false
 }
 
-// Reached says that a connection to address has just been made. It brings the
-// backend back without waiting for the end of the answer, which may be hours
-// away for a tunnel.
+// Reached says that a connection to address has just been made. It brings a
+// backend back that is down, without waiting for a response.
 func (p *Pool) Reached(address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -160,14 +166,37 @@ func (p *Pool) Reached(address string) {
 	}
 }
 
+// Responded says that a response's head has come in the try that ticket was given for.
+// What the try is, its Release says later, which may be hours away for a tunnel.
+func (p *Pool) Responded(ticket uint64) {
+	t := Ticket(ticket)
+	b := p.backends[t.place()]
+	if b.isUp.Load() && b.streak.Load() == 0 {
+		return // nothing new
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b.epoch == t.epoch() {
+		p.responded(b)
+	}
+}
+
+// responded brings b back, or forgives what it failed before. The caller holds mu.
+func (p *Pool) responded(b *backend) {
+	b.streak.Store(0)
+	if b.state != up {
+		p.change(b, up, nil)
+	}
+}
+
 // Release ends the try that ticket was given for. nil says that the backend
-// answered; context.Canceled that nothing was learnt of it; any other error that
+// responded; context.Canceled that nothing was learnt of it; any other error that
 // it failed, and a *net.OpError of a dial among them that it could not be reached.
 func (p *Pool) Release(ticket uint64, err error) {
 	t := Ticket(ticket)
 	b := p.backends[t.place()]
 	b.inFlight.Add(-1)
-	if err == nil && !t.probe() && b.isUp.Load() {
+	if err == nil && !t.probe() && b.isUp.Load() && b.streak.Load() == 0 {
 		return // nothing new
 	}
 	p.mu.Lock()
@@ -176,33 +205,60 @@ func (p *Pool) Release(ticket uint64, err error) {
 	if t.probe() && learnt {
 		b.probing = false
 	}
+	if err == nil {
+		if learnt {
+			p.responded(b)
+		}
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	b.failures++
+	p.metrics.failed(p.name, b)
 	switch {
-	case errors.Is(err, context.Canceled):
-	case err == nil:
-		if learnt && b.state == down {
-			p.change(b, up, nil)
-		}
+	case !learnt:
+	case unreachable(err):
+		p.fail(b, err)
 	default:
-		b.failures++
-		p.metrics.failed(p.name, b)
-		if learnt && unreachable(err) {
-			p.fail(b, err)
-		}
+		p.failRequest(b, err)
 	}
 }
 
-// fail takes b out, or starts its next pause when the last one was over. A try
+// fail takes b down, or starts its next pause when the last one was over. A try
 // that was forced within a pause, all others being down, does not lengthen it.
 // The caller holds mu.
 func (p *Pool) fail(b *backend, err error) {
 	if b.state == down && p.now().Before(b.until) {
 		return
 	}
-	b.pause = b.nextPause()
-	b.until = p.now().Add(min(p.jitter(b.pause), maxPause))
-	if b.state == up {
+	p.pass(b, maxPause)
+	if b.state != down {
 		p.change(b, down, err)
 	}
+}
+
+// failRequest notes that b was reached and failed a request, and ejects it where that has
+// become the rule. The caller holds mu.
+func (p *Pool) failRequest(b *backend, err error) {
+	streak := b.streak.Add(1)
+	switch b.state {
+	case up:
+		if streak >= maxStreak && p.mayEject(b) {
+			p.pass(b, maxEjection)
+			p.change(b, ejected, err)
+		}
+	case ejected:
+		if !p.now().Before(b.until) {
+			p.pass(b, maxEjection)
+		}
+	}
+}
+
+// pass begins the next pause of b. The caller holds mu.
+func (p *Pool) pass(b *backend, most time.Duration) {
+	b.pause = b.nextPause(most)
+	b.until = p.now().Add(min(p.jitter(b.pause), most))
 }
 
 // change is the only place where a state changes. The caller holds mu.
@@ -215,7 +271,9 @@ func (p *Pool) change(b *backend, to state, cause error) {
 	b.state = to
 	b.isUp.Store(to == up)
 	b.epoch++
+	b.streak.Store(0)
 	b.probing = false
+	p.look()
 	attrs := []any{"pool", p.name, "backend", b.address, "from", from.String(), "to", to.String()}
 	level := slog.LevelInfo
 	if to == up {

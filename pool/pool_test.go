@@ -63,7 +63,7 @@ func newPool(t testing.TB, addresses ...string) *bench {
 // try picks once and ends the try with err.
 func (b *bench) try(t testing.TB, err error, tried ...string) string {
 	t.Helper()
-	address, ticket, ok := b.Pick(tried)
+	address, ticket, ok := b.Pick(tried, true)
 	if !ok {
 		return ""
 	}
@@ -104,7 +104,7 @@ func TestPool_NeverOffersWhatWasTried(t *testing.T) {
 	if got := p.try(t, nil, "a:1"); got != "b:1" {
 		t.Errorf("got %q", got)
 	}
-	if _, _, ok := p.Pick([]string{"a:1", "b:1"}); ok {
+	if _, _, ok := p.Pick([]string{"a:1", "b:1"}, true); ok {
 		t.Error("a backend was offered though all were tried")
 	}
 }
@@ -133,37 +133,12 @@ func TestPool_AllDownAreTriedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestPool_OneProbeAtATimeAfterThePause(t *testing.T) {
+func TestPool_ClientThatLeftBringsNoBackendBack(t *testing.T) {
 	p := newPool(t, "a:1", "b:1")
 	p.fell(t, "a:1")
 	p.clock.Advance(firstPause)
-	probe, ticket, _ := p.Pick([]string{"b:1"})
-	if probe != "a:1" {
-		t.Fatalf("no probe: picked %q", probe)
-	}
-	for range 4 {
-		if got := p.try(t, nil); got != "b:1" {
-			t.Fatalf("a second request went to %s during the probe", got)
-		}
-	}
-	p.Release(ticket, nil)
-	if p.state("a:1") != "up" {
-		t.Error("the probe did not bring a back")
-	}
-}
-
-func TestPool_ProbeThatLearntNothingFreesThePlace(t *testing.T) {
-	p := newPool(t, "a:1", "b:1")
-	p.fell(t, "a:1")
-	p.clock.Advance(firstPause)
-	if got := p.try(t, context.Canceled, "b:1"); got != "a:1" {
-		t.Fatal(got)
-	}
-	if p.state("a:1") != "down" {
-		t.Error("a client that went away brought the backend back")
-	}
-	if got := p.try(t, nil, "b:1"); got != "a:1" || p.state("a:1") != "up" {
-		t.Errorf("the next probe went to %q, state %s", got, p.state("a:1"))
+	if got := p.try(t, context.Canceled, "b:1"); got != "a:1" || p.state("a:1") != "down" {
+		t.Errorf("picked %q, state %s", got, p.state("a:1"))
 	}
 }
 
@@ -199,7 +174,7 @@ func TestPool_TriesWithinThePauseDoNotLengthenIt(t *testing.T) {
 
 func TestPool_OldAnswerDoesNotBringABackendBack(t *testing.T) {
 	p := newPool(t, "a:1")
-	_, long, _ := p.Pick(nil)
+	_, long, _ := p.Pick(nil, true)
 	p.fell(t, "a:1")
 	p.Release(long, nil)
 	if p.state("a:1") != "down" {
@@ -210,7 +185,7 @@ func TestPool_OldAnswerDoesNotBringABackendBack(t *testing.T) {
 func TestPool_ConnectionMadeBringsABackendBack(t *testing.T) {
 	p := newPool(t, "a:1")
 	p.fell(t, "a:1")
-	_, ticket, _ := p.Pick(nil)
+	_, ticket, _ := p.Pick(nil, true)
 	p.Reached("a:1")
 	if p.state("a:1") != "up" {
 		t.Error("still down though it was reached")
@@ -230,7 +205,7 @@ func TestPool_BrokenAnswerIsCountedButStaysUp(t *testing.T) {
 
 func TestPool_CountsWhatIsInFlight(t *testing.T) {
 	p := newPool(t, "a:1")
-	_, ticket, _ := p.Pick(nil)
+	_, ticket, _ := p.Pick(nil, true)
 	if n := p.Status().Backends[0].InFlight; n != 1 {
 		t.Fatalf("in flight %d", n)
 	}
@@ -256,7 +231,7 @@ func TestTicket_HoldsWhatItIsMadeOf(t *testing.T) {
 func TestPool_PickAllocatesNothing(t *testing.T) {
 	p := newPool(t, "a:1", "b:1")
 	if n := testing.AllocsPerRun(100, func() {
-		_, ticket, _ := p.Pick(nil)
+		_, ticket, _ := p.Pick(nil, true)
 		p.Release(ticket, nil)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -283,7 +258,7 @@ func TestPool_SeveralShareOneRegisterer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, ticket, _ := p.Pick(nil)
+		_, ticket, _ := p.Pick(nil, true)
 		p.Release(ticket, errRefused)
 	}
 	want := `
@@ -321,7 +296,7 @@ func TestPool_ConcurrentUseKeepsCount(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 200 {
-				_, ticket, ok := p.Pick(nil)
+				_, ticket, ok := p.Pick(nil, true)
 				if !ok {
 					t.Error("nothing to pick")
 					return

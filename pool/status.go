@@ -11,7 +11,7 @@ type Status struct {
 // BackendStatus is a snapshot of one backend.
 type BackendStatus struct {
 	Address  string    `json:"address"`
-	State    string    `json:"state"` // up or down
+	State    string    `json:"state"` // up, down or ejected
 	InFlight int       `json:"in_flight"`
 	Failures int       `json:"failures"`       // since the start
 	Until    time.Time `json:"until,omitzero"` // passed over until then; zero when up

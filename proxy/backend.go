@@ -166,6 +166,16 @@ func (cs *connections) dial(x *exchange, address string) (link, error) {
 	return c.begin(x), nil
 }
 
+// probe implements links. The connection is closed: what may be kept depends on requests.
+func (cs *connections) probe(ctx context.Context, address string) error {
+	var d net.Dialer
+	raw, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return raw.Close()
+}
+
 // dialing is a dial that can be interrupted.
 type dialing context.CancelFunc
 

@@ -24,15 +24,16 @@ type CertificateSource interface {
 
 // Balancer chooses backends. It is called from many goroutines at once.
 type Balancer interface {
-	// Pick chooses a backend for one try of a request, never one in tried. ok
+	// Pick chooses a backend for one try of a request, never one in tried. repeatable
+	// says that the request can be sent again elsewhere. ok
 	// is false when none is left. Release must be called exactly once with the
 	// ticket, when the try is over.
-	Pick(tried []string) (address string, ticket uint64, ok bool)
-	// Release ends a try: the answer's body ended or the try failed. err is nil
-	// for a backend that did its part (also when the client went away),
-	// context.Canceled when the client went away before a backend was
-	// reached, and otherwise says that the backend could not be reached (a
-	// *net.OpError of a dial), was too slow or broke its answer.
+	Pick(tried []string, repeatable bool) (address string, ticket uint64, ok bool)
+	// Release ends a try: the response's body ended or the try failed. err is nil
+	// for a backend that did its part (also when the client left within the response),
+	// context.Canceled when nothing was learnt of it, since the client left before
+	// a response or the failure was ours, and otherwise says that the backend could not be reached (a
+	// *net.OpError of a dial), was too slow or broke its response.
 	Release(ticket uint64, err error)
 }
 
@@ -47,6 +48,12 @@ func (p *Pool) reached(address string) {
 // backend was made; the release may come hours later.
 type reacher interface {
 	Reached(address string)
+}
+
+// responder is a Balancer that also wants to know at once when the head of a response
+// has come, for the same reason.
+type responder interface {
+	Responded(ticket uint64)
 }
 
 // Config is everything a Server serves. Durations and sizes that are zero get

@@ -26,6 +26,8 @@
 //	upload.go     its body: taken whole where it is small, else streamed
 //	forward.go    it is sent to a backend that the pool's Balancer picks, and to
 //	              the next one as long as none was reached; the answer is relayed
+//	resend.go     or it is sent again to another one, where that does no harm;
+//	              blame.go writes down why a backend failed
 //	tunnel.go     or the connection is switched, until either side ends it;
 //	              websocket.go is what that takes between two versions of HTTP
 //	errors.go     the one place where an error becomes an HTTP answer, with the
@@ -37,7 +39,7 @@
 // exchange.go is the record that all of them fill. link.go says what a request
 // has of a backend, by either protocol. backend.go keeps connections by HTTP/1.1,
 // socket.go is one of these with patience, proxyheader.go what some begin with.
-// h2c.go shares connections by HTTP/2, stream.go is a request's part of one. buffers.go is
+// probe.go dials backends that are down, for no request. h2c.go shares connections by HTTP/2, stream.go is a request's part of one. buffers.go is
 // memory for bytes on their way.
 //
 // # Who owns what
@@ -45,7 +47,7 @@
 // Server.Run owns every goroutine: an acceptor for each listener, one goroutine for each
 // handshake (counted in Server.handshakes), one for each connection (in
 // Server.clients), with those of package http2 below it, and one each to rotate
-// tickets and to close idle connections. A connection to a backend by HTTP/2 has
+// tickets and to close idle connections, and one for each pool that probes its backends. A connection to a backend by HTTP/2 has
 // one too, and so has its dial, which many requests may wait for. A request has one
 // goroutine, its connection's with HTTP/1.1 and one of the connection's workers with
 // HTTP/2. That one does all of its work, the wait for the backend too, but for a
@@ -67,7 +69,8 @@
 // words, if nothing was sent yet, and otherwise costs this handshake and nothing
 // else. What two parsers could read in two ways is refused by the codec before
 // anything of it gets here, and a path that could be one of another route by route.go. A backend that cannot be reached costs a try at the
-// next one; when none is left the client gets 502, or 504 where time ran out. A
+// next one, and so does one that fails before a response, for requests that may be repeated;
+// when none is left the client gets 502, or 504 where time ran out. A
 // connection that was kept and is dead is replaced, for requests that may be
 // repeated, and so is a call that an HTTP/2 backend did not process, for any whose
 // body is still whole. A backend that breaks its answer gets the client's connection

@@ -199,7 +199,7 @@ func TestDrain_DeadlineCutsWhatIsLeft(t *testing.T) {
 		if r := await(t, "the end", ch); r.err == nil && r.body == "done" {
 			t.Error("an answer?")
 		}
-		if r := b.next(); r.err != nil {
+		if r := b.next(); r.blamed() {
 			t.Errorf("the backend was blamed: %v", r.err)
 		}
 		if line := f.access.next(t); line["outcome"].String() != errCut.outcome {

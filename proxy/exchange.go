@@ -30,23 +30,26 @@ type record struct {
 	client   message.Exchange
 	in       *message.Request
 
-	began     time.Time
-	requestID []byte // X-Request-ID
-	path      []byte // as it came, without the query
-	target    []byte // path and query for the backend where they are not as they came; nil: they are
-	route     *route
-	forwards  int              // that Max-Forwards allows, or noForwards
-	out       message.Request  // what the backend gets
-	head      message.Response // what the client gets
-	tries     int
-	trying    *forwarder // whose balancer gets ticket back; nil: no try is under way
-	ticket    uint64
-	link      link // of the try
-	backend   string
-	asked     time.Duration // when the last try began, since epoch
-	wait      time.Duration // from then to the answer's head
-	tunnel    *tunnel
-	key       []byte // of a WebSocket between two versions of HTTP
+	began      time.Time
+	requestID  []byte // X-Request-ID
+	path       []byte // as it came, without the query
+	target     []byte // path and query for the backend where they are not as they came; nil: they are
+	route      *route
+	forwards   int              // that Max-Forwards allows, or noForwards
+	out        message.Request  // what the backend gets
+	head       message.Response // what the client gets
+	tries      int
+	resends    int           // after a backend had got it
+	hinted     bool          // the client has got an interim response
+	firstAsked time.Duration // when the first try began, since epoch
+	trying     *forwarder    // whose balancer gets ticket back; nil: no try is under way
+	ticket     uint64
+	link       link // of the try
+	backend    string
+	asked      time.Duration // when the last try began, since epoch
+	wait       time.Duration // from then to the answer's head
+	tunnel     *tunnel
+	key        []byte // of a WebSocket between two versions of HTTP
 
 	status   int // of the answer that was begun; 0: none
 	bytesOut int64

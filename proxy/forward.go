@@ -17,16 +17,23 @@ import (
 // forwarder sends requests to one pool's backends.
 type forwarder struct {
 	Pool
-	server *Server
-	log    *slog.Logger
-	links  links
+	server    *Server
+	log       *slog.Logger
+	links     links
+	resends   *resendBudget
+	blames    *blames
+	responded func(ticket uint64) // tells the balancer; nil: it does not want to know
 
 	shortages notedShortages
 }
 
 func newForwarder(p Pool, s *Server) *forwarder {
 	p = p.withDefaults()
-	return &forwarder{Pool: p, server: s, log: s.log, links: newLinks(p, s)}
+	f := &forwarder{Pool: p, server: s, log: s.log, links: newLinks(p, s), resends: newResendBudget(), blames: newBlames(p.Name, s)}
+	if r, ok := p.Balancer.(responder); ok {
+		f.responded = r.Responded
+	}
+	return f
 }
 
 // errUnsent marks the error of a try that left no trace: not a byte went to
@@ -35,7 +42,8 @@ var errUnsent = errors.New("nothing was sent")
 
 // forward has the request answered by a backend that the balancer picks. A try
 // of which nothing was sent, most often because no connection could be made, is
-// followed by a try at the next backend, each at most once.
+// followed by a try at the next backend, each at most once; and so is one that failed
+// before a response, where the request may be sent again (resend.go).
 func (x *exchange) forward() error {
 	x.editRequest()
 	if err := x.editUpgrade(); err != nil {
@@ -45,11 +53,16 @@ func (x *exchange) forward() error {
 		return err
 	}
 	f := x.route.pool
+	f.resends.earn()
 	var all []error
 	for {
-		address, ticket, ok := f.Balancer.Pick(x.tried)
+		address, ticket, ok := f.Balancer.Pick(x.tried, x.repeatable())
 		if !ok {
 			return exhausted(all)
+		}
+		if n := len(all); n > 0 && errors.Is(all[n-1], errResend) && !f.mayResend(x) {
+			f.Balancer.Release(ticket, context.Canceled)
+			return all[n-1]
 		}
 		x.tries++
 		x.backend = address
@@ -57,7 +70,10 @@ func (x *exchange) forward() error {
 		blame, err := f.try(x, address)
 		x.trying = nil
 		f.Balancer.Release(ticket, blame)
-		if err == nil || !errors.Is(err, errUnsent) {
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, errUnsent) && !errors.Is(err, errResend):
 			return err
 		}
 		f.log.Debug("try failed", "pool", f.Name, "backend", address, "error", err)
@@ -69,21 +85,6 @@ func (x *exchange) forward() error {
 	}
 }
 
-// exhausted is the error of a request that no backend took: a timeout when it
-// was time alone that was lacking everywhere.
-func exhausted(all []error) error {
-	for _, err := range all {
-		if errors.Is(err, errShortage) {
-			return err
-		}
-	}
-	slow := len(all) > 0 && !slices.ContainsFunc(all, func(err error) bool { return !errors.Is(err, errConnectSlow) })
-	if slow {
-		return errConnectSlow
-	}
-	return fmt.Errorf("%w: %w", errUnreachable, errors.Join(all...))
-}
-
 // try is one attempt at one backend, until its answer has ended. It returns
 // what the balancer is told and what the client is.
 //
@@ -92,6 +93,9 @@ func exhausted(all []error) error {
 // have seen it: that is for requests that may be repeated (RFC 9110 §9.2.2).
 func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 	x.asked = time.Since(epoch)
+	if x.tries == 1 {
+		x.firstAsked = x.asked
+	}
 	k := f.links.take(x, address)
 	for first := true; ; first = false {
 		if k == nil {
@@ -103,6 +107,9 @@ func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 		head, err := f.ask(x, k)
 		x.wait = time.Since(epoch) - x.asked
 		if err == nil {
+			if f.responded != nil {
+				f.responded(x.ticket)
+			}
 			return f.answer(x, k, head)
 		}
 		again := k.again(err)
@@ -152,6 +159,7 @@ func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
 		case head.Status >= 200 || head.Status == 101:
 			return head, nil
 		default:
+			x.hinted = true
 			if err := x.client.WriteHead(head, false); err != nil {
 				return nil, x.writeFailed(err)
 			}
@@ -190,11 +198,7 @@ func (f *forwarder) answer(x *exchange, k link, head *message.Response) (blame, 
 	if err == nil {
 		return nil, nil
 	}
-	blame, err = f.explain(x, false, err)
-	if blame != nil {
-		f.log.Warn("answer broken off", "pool", f.Name, "backend", x.backend, "error", err)
-	}
-	return blame, err
+	return f.explain(x, false, err)
 }
 
 // uploadGrace is for the last bytes of a body whose answer is there already. A
@@ -293,17 +297,14 @@ func (f *forwarder) discard(x *exchange, k link) {
 }
 
 // explain says what became of a try: to the balancer (see Balancer) and to the
-// client. unsent says that the request can be sent to another backend.
+// client. unsent says that nothing was sent, or that the backend has begun nothing.
 func (f *forwarder) explain(x *exchange, unsent bool, err error) (blame, told error) {
 	if left := x.left(); left != nil {
-		if unsent {
-			return context.Canceled, left
-		}
-		return nil, left
+		return x.untaught(), left
 	}
 	var own *failure
 	if errors.As(err, &own) && own.status == statusClientGone {
-		return nil, own
+		return x.untaught(), own
 	}
 	if errors.Is(err, http2.ErrNoTunnel) {
 		return nil, fmt.Errorf("%w: %w", errNoTunnel, err)
@@ -324,11 +325,24 @@ func (f *forwarder) explain(x *exchange, unsent bool, err error) (blame, told er
 	case isTimeout(err):
 		cause = errResponseSlow
 	}
+	f.blames.note(x.backend, cause, err)
 	told = fmt.Errorf("%w: %w", cause, err)
-	if unsent {
+	switch {
+	case unsent:
 		return err, fmt.Errorf("%w: %w", errUnsent, told)
+	case x.isResendable():
+		return told, fmt.Errorf("%w: %w", errResend, told)
 	}
 	return told, told
+}
+
+// untaught is what a balancer is told of a try that its client left: a backend that has
+// responded did its part, and of another one nothing was learnt.
+func (x *exchange) untaught() error {
+	if x.status != 0 || x.tunnel != nil {
+		return nil
+	}
+	return context.Canceled
 }
 
 func isTimeout(err error) bool {

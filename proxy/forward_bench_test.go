@@ -36,8 +36,10 @@ func tireless(t testing.TB) string {
 // only is a Balancer of one backend.
 type only string
 
-func (o only) Pick(tried []string) (string, uint64, bool) { return string(o), 0, len(tried) == 0 }
-func (o only) Release(uint64, error)                      {}
+func (o only) Pick(tried []string, _ bool) (string, uint64, bool) {
+	return string(o), 0, len(tried) == 0
+}
+func (o only) Release(uint64, error) {}
 
 // asker makes requests on one connection and allocates nothing either.
 type asker struct {

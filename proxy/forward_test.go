@@ -453,7 +453,7 @@ func TestForward_ClientsBrokenBodyIsNotTheBackendsFault(t *testing.T) {
 	if err := c.ended(); err != nil {
 		t.Errorf("the connection did not end: %v", err)
 	}
-	if r := b.next(); r.err != nil {
+	if r := b.next(); r.blamed() {
 		t.Errorf("the backend was blamed: %v", r.err)
 	}
 	if line := f.access.next(t); line["outcome"].String() != "client broke its body" || line["status"].Int64() != 400 {
@@ -483,7 +483,7 @@ func TestForward_ClientGoneIsNotTheBackendsFault(t *testing.T) {
 		if err := await(t, "the client's end", done); err == nil {
 			t.Error("an answer?")
 		}
-		if r := b.next(); r.err != nil {
+		if r := b.next(); r.blamed() {
 			t.Errorf("the backend was blamed: %v", r.err)
 		}
 		if line := f.access.next(t); line["status"].Int64() != 499 || line["outcome"].String() != "client gone" {
@@ -502,7 +502,7 @@ func TestForward_ClientThatLeavesWithinTheAnswerReleases(t *testing.T) {
 		}
 		io.CopyN(io.Discard, res.Body, 1000)
 		res.Body.Close()
-		if r := b.next(); r.err != nil {
+		if r := b.next(); r.blamed() {
 			t.Errorf("the backend was blamed: %v", r.err)
 		}
 		if line := f.access.next(t); line["status"].Int64() != 200 || line["outcome"].String() != "client gone" {

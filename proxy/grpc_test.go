@@ -329,7 +329,7 @@ func TestGRPC_CancelReachesTheServer(t *testing.T) {
 	if err := await(t, "the server's end", s.ended); status.Code(err) != codes.Canceled {
 		t.Errorf("the server saw %v", err)
 	}
-	if r := b.next(); r.err != nil {
+	if r := b.next(); r.blamed() {
 		t.Errorf("the backend was blamed: %v", r.err)
 	}
 	if line := f.access.next(t); line["outcome"].String() != errClientGone.outcome || line["status"].Int64() != 499 {
@@ -359,7 +359,7 @@ func TestGRPC_DeadlineIsKeptAtBothEnds(t *testing.T) {
 	if err := await(t, "the server's end", s.ended); err == nil {
 		t.Error("the server saw no end")
 	}
-	if r := b.next(); r.err != nil && !errors.Is(r.err, errBackendBroken) { // whose timer is first is open
+	if r := b.next(); r.blamed() && !errors.Is(r.err, errBackendBroken) { // whose timer is first is open
 		t.Errorf("released with %v", r.err)
 	}
 }
@@ -370,7 +370,7 @@ func quiet(c *Config) { c.AccessLog = nil }
 // firstOf is a Balancer that keeps no account.
 type firstOf []string
 
-func (a firstOf) Pick(tried []string) (string, uint64, bool) {
+func (a firstOf) Pick(tried []string, _ bool) (string, uint64, bool) {
 	if len(tried) == len(a) {
 		return "", 0, false
 	}

@@ -145,6 +145,34 @@ func (cs *sharedConns) dial(x *exchange, address string) (link, error) {
 	}
 }
 
+// probe implements links. The connection is shared with requests.
+func (cs *sharedConns) probe(ctx context.Context, address string) error {
+	cs.mu.Lock()
+	d := cs.beginDial(address)
+	cs.mu.Unlock()
+	if d == nil {
+		return context.Canceled
+	}
+	select {
+	case <-d.done:
+		return d.err
+	case <-ctx.Done():
+		return dialError(ctx.Err())
+	}
+}
+
+// beginDial returns the dial that is under way, or begins one; nil where no connections are
+// made any more. The caller holds mu.
+func (cs *sharedConns) beginDial(address string) *dial {
+	b := cs.sharing(address)
+	if b.dial == nil && !cs.closed {
+		d := &dial{done: make(chan struct{})}
+		b.dial = d
+		cs.running.Go(func() { cs.connect(address, d) })
+	}
+	return b.dial
+}
+
 // wake is a wait in a select that can be interrupted.
 type wake chan struct{}
 
@@ -164,12 +192,7 @@ func (cs *sharedConns) findOrDial(x *exchange, address string) (*stream, *dial) 
 	if s := b.find(cs, x, false); s != nil || cs.closed {
 		return s, nil
 	}
-	if b.dial == nil {
-		d := &dial{done: make(chan struct{})}
-		b.dial = d
-		cs.running.Go(func() { cs.connect(address, d) })
-	}
-	return nil, b.dial
+	return nil, cs.beginDial(address)
 }
 
 // findAny returns a stream of whatever connection has room, or nil.

@@ -339,7 +339,7 @@ func TestH2C_ClientThatLeavesCancelsTheCall(t *testing.T) {
 		if code := await(t, "the reset", reset); code != http2.ErrCodeCancel {
 			t.Errorf("reset with %v", code)
 		}
-		if r := b.next(); r.err != nil {
+		if r := b.next(); r.blamed() {
 			t.Errorf("the backend was blamed: %v", r.err)
 		}
 	})
@@ -516,7 +516,7 @@ func TestH2C_DrainCutsWhatTakesTooLong(t *testing.T) {
 	f.stop()
 	await(t, "the client's end", got)
 	f.wait()
-	if r := b.next(); r.err != nil {
+	if r := b.next(); r.blamed() {
 		t.Errorf("the backend was blamed: %v", r.err)
 	}
 }

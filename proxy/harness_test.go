@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -96,6 +97,9 @@ type release struct {
 	err     error
 }
 
+// blamed says whether the balancer was told of a failure.
+func (r release) blamed() bool { return r.err != nil && !errors.Is(r.err, context.Canceled) }
+
 func newBackends(t testing.TB, addresses ...string) *backends {
 	b := &backends{t: t, addresses: addresses, open: map[uint64]string{}, changed: make(chan struct{}, 1024)}
 	t.Cleanup(func() {
@@ -108,7 +112,7 @@ func newBackends(t testing.TB, addresses ...string) *backends {
 	return b
 }
 
-func (b *backends) Pick(tried []string) (string, uint64, bool) {
+func (b *backends) Pick(tried []string, _ bool) (string, uint64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range b.addresses {

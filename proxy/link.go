@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"time"
 
 	"sallyport/proxy/message"
@@ -36,6 +37,8 @@ type links interface {
 	// dial makes a connection if it has to, within the connect timeout. Nothing was
 	// sent where it fails.
 	dial(x *exchange, address string) (link, error)
+	// probe makes a connection as dial does, for no request.
+	probe(ctx context.Context, address string) error
 	// sweep closes connections that have been idle for too long.
 	sweep(now time.Time)
 	// interrupt wakes all requests that wait for a backend, and makes no

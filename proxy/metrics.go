@@ -27,6 +27,7 @@ type metrics struct {
 	connections       *prometheus.GaugeVec
 	panics            *prometheus.CounterVec
 	shortages         *prometheus.CounterVec
+	blames            *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
@@ -69,6 +70,10 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 			Name: "sallyport_connections_lacking_total",
 			Help: "Connections that could not be accepted, or made to a backend, since this machine ran short of descriptors, ports or memory.",
 		}, []string{"in"}),
+		blames: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_backend_failures_by_reason_total",
+			Help: "Tries that backends of a pool failed, by why: what the parser refused, a reset, a timeout.",
+		}, []string{"pool", "reason"}),
 	}
 	for _, place := range panicPlaces {
 		m.panics.WithLabelValues(place)
@@ -79,7 +84,7 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 	return m, errors.Join(
 		r.Register(m.requests), r.Register(m.duration), r.Register(newInFlight(requests)),
 		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.headersRefused), r.Register(m.connections),
-		r.Register(m.panics), r.Register(m.shortages),
+		r.Register(m.panics), r.Register(m.shortages), r.Register(m.blames),
 	)
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -74,7 +75,7 @@ func (x *exchange) panicked() {
 	}
 	if f := x.trying; f != nil {
 		x.trying = nil
-		f.Balancer.Release(x.ticket, nil)
+		f.Balancer.Release(x.ticket, context.Canceled)
 	}
 	x.in.LastOfOne = true
 	if x.status != 0 {

@@ -147,7 +147,7 @@ func TestPanic_CostsItsRequestAlone(t *testing.T) {
 						t.Error(err)
 					}
 					f.panicked(tc.in)
-					if r := b.next(); r.err != nil {
+					if r := b.next(); r.blamed() {
 						t.Errorf("the backend was blamed: %v", r.err)
 					}
 					if line := f.access.next(t); line["status"].Int64() != tc.status || line["outcome"].String() != errPanicked.outcome {
@@ -188,7 +188,7 @@ func TestPanic_EndsItsTunnelAlone(t *testing.T) {
 				t.Error("it works on")
 			}
 			f.panicked(inTunnel)
-			if r := b.next(); r.err != nil {
+			if r := b.next(); r.blamed() {
 				t.Errorf("the backend was blamed: %v", r.err)
 			}
 			if line := f.access.next(t); line["outcome"].String() != errPanicked.outcome {

@@ -106,7 +106,7 @@ func TestRouteLimits_CountedBodyIsNoBackendsFault(t *testing.T) {
 			if res.StatusCode != want {
 				t.Errorf("%d bytes: %d, want %d", size, res.StatusCode, want)
 			}
-			if r := b.next(); r.err != nil {
+			if r := b.next(); r.blamed() {
 				t.Errorf("the backend is blamed: %v", r.err)
 			}
 			if n := await(t, "the backend's part", got); n > limit {

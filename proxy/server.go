@@ -44,11 +44,11 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{log: c.Log, accessLog: c.AccessLog, shutdownTimeout: c.ShutdownTimeout}
 	s.handshakeCtx, s.cancelHandshakes = context.WithCancel(context.Background())
-	if s.sites, err = newSiteTable(c.Sites, s.routesOf()); err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
-	}
 	if s.metrics, err = newMetrics(c.Metrics, &s.requests); err != nil {
 		return nil, fmt.Errorf("proxy: metrics: %w", err)
+	}
+	if s.sites, err = newSiteTable(c.Sites, s.routesOf()); err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	for _, l := range c.Listeners {
 		s.listeners = append(s.listeners, s.newListener(l))
@@ -115,6 +115,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	helping.Go(func() { s.rotateTickets(ctx, ticketRotation) })
 	helping.Go(func() { s.sweep(ctx) })
+	for _, f := range s.forwarders {
+		helping.Go(func() { f.probe(ctx) })
+	}
 
 	<-ctx.Done()
 	for _, l := range s.listeners {

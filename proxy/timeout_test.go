@@ -92,7 +92,7 @@ func TestTimeout_BodyWithoutProgressIs408(t *testing.T) {
 				t.Error(err)
 			}
 			if name == "large" {
-				if r := b.next(); r.err != nil {
+				if r := b.next(); r.blamed() {
 					t.Errorf("the backend was blamed: %v", r.err)
 				}
 			}
@@ -115,7 +115,7 @@ func TestTimeout_BodyWithoutProgressIs408HTTP2(t *testing.T) {
 	if res.Body.Close(); res.StatusCode != 408 {
 		t.Errorf("got %d", res.StatusCode)
 	}
-	if r := b.next(); r.err != nil {
+	if r := b.next(); r.blamed() {
 		t.Errorf("the backend was blamed: %v", r.err)
 	}
 }
@@ -174,7 +174,7 @@ func TestTimeout_SlowReaderIsCut(t *testing.T) {
 	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Write = short }))
 	c := f.dial(www)
 	c.send("GET / HTTP/1.1\nHost: " + www + "\n\n") // and reads nothing
-	if r := b.next(); r.err != nil {
+	if r := b.next(); r.blamed() {
 		t.Errorf("the backend was blamed: %v", r.err)
 	}
 	if line := f.access.next(t); line["outcome"].String() != errReaderSlow.outcome {
@@ -228,7 +228,7 @@ func TestTimeout_StreamWithoutWindowIsCut(t *testing.T) {
 			break
 		}
 	}
-	if r := b.next(); r.err != nil {
+	if r := b.next(); r.blamed() {
 		t.Errorf("the backend was blamed: %v", r.err)
 	}
 	if line := f.access.next(t); line["outcome"].String() != errReaderSlow.outcome {

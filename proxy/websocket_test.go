@@ -301,7 +301,7 @@ func TestWebSocket_BackendThatMakesNoTunnelsIs502(t *testing.T) {
 		if _, res, err := f.webSocketBy(client); err == nil || res == nil || res.StatusCode != 502 {
 			t.Errorf("%v %v", res, err)
 		}
-		if r := b.next(); r.err != nil {
+		if r := b.next(); r.blamed() {
 			t.Errorf("the backend was blamed: %v", r.err)
 		}
 		if line := f.access.next(t); line["outcome"].String() != errNoTunnel.outcome {
