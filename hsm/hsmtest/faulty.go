@@ -121,7 +121,7 @@ func (f *Faulty) Latency(fn string, d, jitter time.Duration) {
 	})
 }
 
-// SlowTail makes one call in so many, at random, take d longer. 0 ends it.
+// SlowTail makes each so many-th call take d longer. 0 ends it.
 func (f *Faulty) SlowTail(fn string, d time.Duration, every int) {
 	f.change(func() { f.set("latency", fn, fmt.Sprintf("%dus every:%d", d.Microseconds(), every), d > 0) })
 }

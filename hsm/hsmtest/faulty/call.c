@@ -331,7 +331,7 @@ bool enter(struct call *c)
 		take_turn(c, &c->place[1], PARALLEL, ledger->turns);
 	}
 	start_work(c);
-	if (in_force(LATENCY, c->function, &r) && (r.every < 2 || random_up_to(r.every - 1) == 0))
+	if (in_force(LATENCY, c->function, &r))
 		pause_for(r.value + random_up_to(r.jitter));
 	return passes(c);
 }

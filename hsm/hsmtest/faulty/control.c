@@ -125,8 +125,6 @@ static bool parse_option(struct rule *r, const char *s)
 		return r->after = r->fault == RETURN;
 	if (strncmp(s, "jitter:", 7) == 0)
 		return r->fault == LATENCY && parse_duration(s + 7, &r->jitter);
-	if (strncmp(s, "every:", 6) == 0)
-		return r->fault == LATENCY && parse_number(s + 6, &r->every) && r->every > 0;
 	if (strncmp(s, "times:", 6) == 0)
 		return faults[r->fault].kind == OF_CALLS && r->fault != PARALLEL && r->fault != PARALLEL_PROCESS &&
 		       parse_number(s + 6, &r->times) && r->times > 0 && r->times < UINT32_MAX;

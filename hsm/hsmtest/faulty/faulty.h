@@ -100,7 +100,6 @@ struct rule { /* a line of the control file */
 	int function;
 	uint64_t value;  /* nanoseconds, a number or a return value */
 	uint64_t jitter; /* nanoseconds */
-	uint64_t every;  /* so many calls, at random, have it once; 0: all do */
 	uint64_t times;  /* 0: no bound */
 	uint64_t every;  /* only each so many-th call; 0: all of them */
 	bool after, forever;
