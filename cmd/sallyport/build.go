@@ -42,6 +42,8 @@ type service struct {
 	pages     [][]proxy.ErrorPage // of each of config.Sites
 	paths     [][]string          // likewise, of each route as requests' are read
 
+	connections func(wanted int) int // what a listener's limit comes to
+
 	problems []configs.Problem
 	warnings []configs.Problem
 
@@ -66,6 +68,7 @@ func build(ctx context.Context, config *configs.Config, file string, log *slog.L
 	s.readRoutes()
 	s.buildPools()
 	s.readErrorPages()
+	s.fitConnections()
 	if ctx.Err() != nil {
 		s.close()
 		return nil, errInterrupted
@@ -302,7 +305,7 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 				Read: time.Duration(l.Timeouts.Read), Write: time.Duration(l.Timeouts.Write),
 				Idle: time.Duration(l.Timeouts.Idle), Tunnel: time.Duration(l.Timeouts.Tunnel),
 			},
-			MaxHeaderBytes: int(l.Limits.Header), MaxFields: l.Limits.Fields, MaxConnections: l.Limits.Connections,
+			MaxHeaderBytes: int(l.Limits.Header), MaxFields: l.Limits.Fields, MaxConnections: s.connections(l.Limits.Connections),
 		})
 	}
 	for i, r := range s.config.Redirects {
@@ -313,7 +316,7 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 				Handshake: time.Duration(r.Timeouts.Header), Header: time.Duration(r.Timeouts.Header),
 				Write: time.Duration(r.Timeouts.Write), Idle: time.Duration(r.Timeouts.Idle),
 			},
-			MaxHeaderBytes: int(r.Limits.Header), MaxFields: r.Limits.Fields, MaxConnections: r.Limits.Connections,
+			MaxHeaderBytes: int(r.Limits.Header), MaxFields: r.Limits.Fields, MaxConnections: s.connections(r.Limits.Connections),
 		})
 	}
 	for i, site := range s.config.Sites {

@@ -12,6 +12,7 @@
 //	build.go     turns a configs.Config into tokens, certificates, sockets and pools,
 //	             gathering every problem by the path of its setting
 //	await.go     waits for tokens that are late
+//	descriptors.go  keeps open files for backends
 //	logs.go      the two logs; logqueue.go keeps who reads them from holding anything up
 //	ready.go     what /readyz says
 //	snapshot.go  what /status says, and what the admin socket's calls do
