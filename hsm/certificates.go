@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -26,6 +27,7 @@ type Certificates struct {
 	doubt   func() // asks the keyring to look again
 	metrics siteMetrics
 	serving atomic.Pointer[[]served]
+	limited atomic.Bool // a pair among them does not sign in TLS 1.3
 }
 
 // served is what has become of an Entry.
@@ -89,6 +91,40 @@ func (c *Certificates) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 	}
 	certificate.PrivateKey = key
 	return &certificate, nil
+}
+
+// MaxVersion returns the newest version of TLS in which a pair can be used with
+// this client, where that is not TLS 1.3 although the client takes it: TLS 1.2.
+// Otherwise it is 0. RSA keys on a token without PSS sign in TLS 1.2 alone.
+func (c *Certificates) MaxVersion(hello *tls.ClientHelloInfo) uint16 {
+	if !c.limited.Load() || !slices.Contains(hello.SupportedVersions, tls.VersionTLS13) || !slices.Contains(hello.SupportedVersions, tls.VersionTLS12) {
+		return 0
+	}
+	in13, in12 := *hello, *hello
+	in13.SupportedVersions, in12.SupportedVersions = []uint16{tls.VersionTLS13}, []uint16{tls.VersionTLS12}
+	usable := false
+	for _, e := range *c.serving.Load() {
+		for _, p := range e.pairs {
+			if p.TLS13() && p.Key.live() && in13.SupportsCertificate(&p.certificate) == nil {
+				return 0
+			}
+			usable = usable || in12.SupportsCertificate(&p.certificate) == nil
+		}
+	}
+	if !usable {
+		return 0 // nor does the other version help
+	}
+	return tls.VersionTLS12
+}
+
+// serve has handshakes answered with what the keyring has found.
+func (c *Certificates) serve(serving []served) {
+	limited := false
+	for _, e := range serving {
+		limited = limited || slices.ContainsFunc(e.pairs, func(p *Pair) bool { return !p.TLS13() })
+	}
+	c.serving.Store(&serving)
+	c.limited.Store(limited)
 }
 
 // against weighs what speaks against a pair in a handshake; 0 is nothing. That

@@ -81,7 +81,7 @@ func (r *Keyring) Add(ctx context.Context, site string, entries []Entry, now tim
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	c.serving.Store(&serving)
+	c.serve(serving)
 	for _, s := range serving {
 		r.warnOfGap(site, served{}, s)
 	}
@@ -235,7 +235,7 @@ func (r *Keyring) refresh(ctx context.Context, now time.Time) []Change {
 		if ctx.Err() != nil {
 			return nil
 		}
-		c.serving.Store(&after)
+		c.serve(after)
 		changes = append(changes, here...)
 	}
 	for _, c := range changes {

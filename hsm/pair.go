@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,12 @@ func (p *Pair) Gap() error { return p.gap }
 
 // Schemes are those that the key was proved to sign with.
 func (p *Pair) Schemes() []tls.SignatureScheme { return p.certificate.SupportedSignatureAlgorithms }
+
+// TLS13 reports whether the key signs with a scheme that TLS 1.3 takes of it (RFC
+// 8446 §4.2.3). One that does not serves TLS 1.2.
+func (p *Pair) TLS13() bool {
+	return slices.ContainsFunc(p.Key.schemes(), func(s scheme) bool { return p.Key.inTLS13(s) && slices.Contains(p.Schemes(), s.id) })
+}
 
 // doubtFor is how long a pair whose signature failed comes after all others.
 const doubtFor = 5 * time.Second

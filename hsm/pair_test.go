@@ -112,6 +112,47 @@ func TestCertificates_ECDSAFirstWhereTheClientTakesBoth(t *testing.T) {
 	}
 }
 
+// An RSA key on a token without PSS signs in TLS 1.2 alone, and clients that take
+// TLS 1.3 as well are served in TLS 1.2 unless another pair will do for them.
+func TestCertificates_WithoutPSSServeTLS12(t *testing.T) {
+	c, f := onFaulty(t, hsmtest.New(t))
+	token := up(t, c)
+	f.Return("C_SignInit", hsmtest.CKR_MECHANISM_INVALID, 3) // PSS is tried first
+	rsaKey := hsm.Entry{Key: uri(t, "pkcs11:object=rsa")}
+	alone := siteOf(t, token, rsaKey)
+	f.Return("C_SignInit", hsmtest.CKR_MECHANISM_INVALID, 3)
+	both := siteOf(t, token, rsaKey, hsm.Entry{Key: uri(t, "pkcs11:object=ec")})
+	with := siteOf(t, token, rsaKey)
+	if p := alone.Pairs()[0][0]; p.TLS13() {
+		t.Fatalf("it signs in TLS 1.3, with %v", p.Schemes())
+	}
+	of := func(versions []uint16, schemes ...tls.SignatureScheme) *tls.ClientHelloInfo {
+		h := hello()
+		h.SupportedVersions, h.SignatureSchemes = versions, schemes
+		h.CipherSuites = []uint16{tls.TLS_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+		return h
+	}
+	versions := []uint16{tls.VersionTLS13, tls.VersionTLS12}
+	all := []tls.SignatureScheme{tls.PSSWithSHA256, tls.PKCS1WithSHA256, tls.ECDSAWithP256AndSHA256}
+	for name, c := range map[string]struct {
+		site *hsm.Certificates
+		from *tls.ClientHelloInfo
+		want uint16
+	}{
+		"that key alone":                  {alone, of(versions, all...), tls.VersionTLS12},
+		"a client of TLS 1.3 alone":       {alone, of(versions[:1], all...), 0},
+		"a client of TLS 1.2":             {alone, of(versions[1:], all...), 0},
+		"beside ECDSA":                    {both, of(versions, all...), 0},
+		"beside ECDSA, for an RSA client": {both, of(versions, all[:2]...), tls.VersionTLS12},
+		"an RSA key with PSS":             {with, of(versions, all...), 0},
+		"nothing in common":               {alone, of(versions, tls.Ed25519), 0},
+	} {
+		if got := c.site.MaxVersion(c.from); got != c.want {
+			t.Errorf("%s: %x, want %x", name, got, c.want)
+		}
+	}
+}
+
 func TestReadChain_IsStrict(t *testing.T) {
 	s := hsmtest.New(t)
 	ca, key := s.CA()

@@ -22,6 +22,15 @@ type CertificateSource interface {
 	Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
+// versionLimiter is a CertificateSource whose keys cannot sign in every version of
+// TLS: RSA keys of a token without PSS sign in TLS 1.2 alone (RFC 8446 §4.2.3).
+type versionLimiter interface {
+	// MaxVersion returns the newest version in which a certificate can be used with
+	// this client; 0 is any. crypto/tls agrees on a version before it chooses a
+	// certificate, so the client would be refused in a newer one.
+	MaxVersion(hello *tls.ClientHelloInfo) uint16
+}
+
 // Balancer chooses backends. It is called from many goroutines at once.
 type Balancer interface {
 	// Pick chooses a backend for one try of a request, never one in tried. repeatable

@@ -241,7 +241,9 @@ func serveMade(t testing.TB, pool *Pool, made func(*Server), edit ...func(*Confi
 		e(&c)
 	}
 	for _, s := range c.Sites {
-		f.roots.AddCert(s.Certificates.(*memoryKey).cert.Leaf)
+		if m, ok := s.Certificates.(*memoryKey); ok {
+			f.roots.AddCert(m.cert.Leaf)
+		}
 	}
 	if f.server, err = New(c); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,8 @@ type site struct {
 	errorPages map[int]*errorPage      // by status
 	hsts       []byte                  // Strict-Transport-Security; nil: the backends' own
 	configs    [Modern + 1]*tls.Config // by policy
+	limiter    versionLimiter          // nil: every version that a policy allows
+	tls12      *tls.Config             // Intermediate without TLS 1.3, where the limiter says so
 }
 
 // siteTable finds a site by name. It does not change after newSiteTable.
@@ -47,6 +49,11 @@ func newSiteTable(sites []Site, route func(Site) (*routes, error)) (*siteTable, 
 			c.GetCertificate = watchKey(cfg.Certificates)
 			s.configs[p] = c
 			t.tickets = append(t.tickets, newTicketKeys(c))
+		}
+		if limiter, ok := cfg.Certificates.(versionLimiter); ok {
+			s.limiter, s.tls12 = limiter, s.configs[Intermediate].Clone()
+			s.tls12.MaxVersion = tls.VersionTLS12
+			t.tickets = append(t.tickets, newTicketKeys(s.tls12))
 		}
 		for _, host := range cfg.Hosts {
 			if err := t.add(host, s); err != nil {
@@ -107,6 +114,9 @@ func (t *siteTable) configFor(policy Policy) func(*tls.ClientHelloInfo) (*tls.Co
 		}
 		if s == nil {
 			return t.refused[policy], nil
+		}
+		if policy == Intermediate && s.limiter != nil && s.limiter.MaxVersion(hello) == tls.VersionTLS12 {
+			return s.tls12, nil
 		}
 		return s.configs[policy], nil
 	}

@@ -1,12 +1,17 @@
 package proxy
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -113,6 +118,55 @@ func TestPolicy_DecidesTheVersions(t *testing.T) {
 	}
 	if _, err := ParsePolicy("old"); err == nil {
 		t.Error("an unknown policy was parsed")
+	}
+}
+
+// rsaWithoutPSS is a CertificateSource of a key that signs by PKCS #1 v1.5 alone,
+// as some tokens do.
+type rsaWithoutPSS struct{ *memoryKey }
+
+func (rsaWithoutPSS) MaxVersion(*tls.ClientHelloInfo) uint16 { return tls.VersionTLS12 }
+
+// A client that offers TLS 1.3 as well is served in 1.2, and takes that for no
+// attack; one that offers nothing else is refused.
+func TestSite_WithoutPSSIsServedInTLS12(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := newCertificate(t, www)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{www}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source.cert = tls.Certificate{
+		Certificate: [][]byte{der}, PrivateKey: key,
+		SupportedSignatureAlgorithms: []tls.SignatureScheme{tls.PKCS1WithSHA256, tls.PKCS1WithSHA384, tls.PKCS1WithSHA512},
+	}
+	for _, c := range []struct {
+		policy   Policy
+		min, max uint16
+		ok       bool
+	}{
+		{Intermediate, tls.VersionTLS12, tls.VersionTLS13, true},
+		{Intermediate, tls.VersionTLS13, tls.VersionTLS13, false},
+		{Modern, tls.VersionTLS12, tls.VersionTLS13, false},
+	} {
+		f := twoSites(t, func(cfg *Config) {
+			cfg.Listeners[0].Policy = c.policy
+			cfg.Sites[0].Certificates = rsaWithoutPSS{source}
+		})
+		sessions := tls.NewLRUClientSessionCache(1)
+		for visit := range 2 {
+			conf := &tls.Config{ServerName: www, InsecureSkipVerify: true, MinVersion: c.min, MaxVersion: c.max, ClientSessionCache: sessions}
+			resumed, err := f.visit(conf)
+			if (err == nil) != c.ok || c.ok && resumed != (visit == 1) {
+				t.Errorf("%v %x-%x, visit %d: resumed %t, %v", c.policy, c.min, c.max, visit+1, resumed, err)
+			}
+		}
 	}
 }
 

@@ -220,6 +220,7 @@ func (s *service) proveSites(ctx context.Context) {
 		for j, pairs := range certificates.Pairs() {
 			s.warnOfHosts(path(j), pairs[0].Leaf(), site.Hosts)
 		}
+		s.warnOfVersions(fmt.Sprintf("sites[%d].certificates", i), certificates)
 	}
 }
 
@@ -243,6 +244,22 @@ func (s *service) warnOfTokens() {
 			s.warn(fmt.Sprintf("hsm.tokens[%d]", i), "no site has a key on it")
 		}
 	}
+}
+
+// warnOfVersions warns of a site none of whose keys signs in TLS 1.3.
+func (s *service) warnOfVersions(path string, c *hsm.Certificates) {
+	for _, pairs := range c.Pairs() {
+		if pairs[0].TLS13() {
+			return
+		}
+	}
+	for _, l := range s.config.Listeners {
+		if l.Policy == proxy.Modern.String() {
+			s.warn(path, "no key signs in TLS 1.3 (its token makes no PSS signatures), and the listener %s takes nothing else: it refuses all clients of the site", l.Address)
+			return
+		}
+	}
+	s.warn(path, "no key signs in TLS 1.3 (its token makes no PSS signatures): the site is served in TLS 1.2 alone")
 }
 
 func (s *service) warnOfHosts(path string, leaf *x509.Certificate, hosts []string) {

@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport/configs"
 	"sallyport/hsm"
 	"sallyport/hsm/wire"
+	"sallyport/proxy"
 )
 
 // mostKeys bounds the keys that are tried beside those that sites serve.
@@ -24,21 +26,27 @@ func (d *doctorVisit) tryKeys(ctx context.Context, token *hsm.Token, served serv
 		return cmp.Compare(min(1, len(served.sites(b))), min(1, len(served.sites(a))))
 	})
 	var able []hsm.Ability
+	var tried []hsm.Ability
 	others := 0
 	for _, info := range keys {
-		sites := served.sites(info)
-		if len(sites) == 0 {
+		if len(served.sites(info)) == 0 {
 			if others++; others > mostKeys {
 				continue
 			}
 		}
 		a := token.TryKey(ctx, info)
 		if ctx.Err() != nil {
-			return able
+			break
 		}
-		if d.report.key(a, sites); a.Key != nil {
+		if tried = append(tried, a); a.Key != nil {
 			able = append(able, a)
 		}
+	}
+	for _, a := range tried {
+		d.report.key(a, served.sites(a.Info), d.onlyTLS12(a, served, tried))
+	}
+	if ctx.Err() != nil {
+		return able
 	}
 	if others > mostKeys {
 		d.report.add("key", "others", levelOK, "%d more are not tried", others-mostKeys)
@@ -93,8 +101,41 @@ func (s servedKeys) sites(k wire.Key) []string {
 	return names
 }
 
-// key judges what a key can do for the sites that serve it.
-func (r *doctorReport) key(a hsm.Ability, sites []string) {
+// tls12Site is a site that a key which does not sign in TLS 1.3 leaves to TLS 1.2.
+type tls12Site struct {
+	name string
+	// refused is a listener that takes TLS 1.3 alone, or "".
+	refused string
+}
+
+// onlyTLS12 returns those sites of a key that have no other one for TLS 1.3: none
+// of those that were tried, and no certificate on another token.
+func (d *doctorVisit) onlyTLS12(a hsm.Ability, served servedKeys, tried []hsm.Ability) (only []tls12Site) {
+	modern := ""
+	for _, l := range d.config.Listeners {
+		if l.Policy == proxy.Modern.String() {
+			modern = l.Address
+		}
+	}
+	for _, name := range served.sites(a.Info) {
+		other := slices.ContainsFunc(tried, func(o hsm.Ability) bool { return o.TLS13 && slices.Contains(served.sites(o.Info), name) })
+		site := slices.IndexFunc(d.config.Sites, func(s configs.Site) bool { return s.Name == name })
+		here := 0
+		for _, s := range served {
+			if s.site == name {
+				here++
+			}
+		}
+		if !other && here == len(d.config.Sites[site].Certificates) {
+			only = append(only, tls12Site{name, modern})
+		}
+	}
+	return only
+}
+
+// key judges what a key can do for the sites that serve it, of which only12 have
+// no other key for TLS 1.3.
+func (r *doctorReport) key(a hsm.Ability, sites []string, only12 []tls12Site) {
 	k := keyAbility{
 		Label: a.Info.Label, ID: a.Info.ID, Type: a.Info.Type, URI: a.URI, Sites: sites,
 		Schemes: schemeNames(a.Schemes), Missing: schemeNames(a.Missing),
@@ -113,7 +154,22 @@ func (r *doctorReport) key(a hsm.Ability, sites []string) {
 		r.add("key", name, bad, "%v; %s", a.Err, use)
 		r.hint(timeoutHint(a.Err))
 	case !a.TLS13:
-		r.add("key", name, bad, "%s, but not %s, which TLS 1.3 needs; %s", describeSchemes(a.Schemes), describeSchemes(a.Missing), use)
+		text := fmt.Sprintf("%s, but not %s, which TLS 1.3 needs; %s", describeSchemes(a.Schemes), describeSchemes(a.Missing), use)
+		if len(only12) == 0 && len(sites) > 0 {
+			r.add("key", name, levelOK, "%s, in TLS 1.2 alone; its other keys sign in TLS 1.3", text)
+			return
+		}
+		if len(only12) == 0 {
+			r.add("key", name, levelWarn, "%s", text)
+			return
+		}
+		if l := only12[0].refused; l != "" {
+			r.fail("key", name, hint(fmt.Errorf("%s, which has no other key: its clients are refused by the listener %s, whose policy is modern", text, l),
+				"serve an ECDSA key of this token as well, or have that listener take policy: intermediate"))
+			return
+		}
+		r.add("key", name, levelWarn, "%s, in TLS 1.2 alone, since it has no other key", text)
+		r.hint("an ECDSA key of this token signs in TLS 1.3, where the token can make one: let the site serve it as well")
 	case len(a.Missing) > 0:
 		r.add("key", name, levelWarn, "%s, but not %s; %s", describeSchemes(a.Schemes), describeSchemes(a.Missing), use)
 	default:

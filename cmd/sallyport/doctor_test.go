@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto/tls"
 	"strings"
 	"testing"
 
+	"sallyport/configs"
 	"sallyport/hsm"
 	"sallyport/hsm/wire"
 )
@@ -108,6 +110,69 @@ func TestDoctorReport_JudgesTheTail(t *testing.T) {
 				t.Errorf("found %+v, want %q", r.Findings, c.level)
 			}
 		})
+	}
+}
+
+// A token without PSS is judged by the keys that are there.
+func TestDoctor_JudgesATokenWithoutPSSByItsKeys(t *testing.T) {
+	ec := hsm.Ability{Info: wire.Key{Label: "ec", Type: "P-256"}, Key: new(hsm.Key), TLS13: true, Schemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}}
+	rsa := hsm.Ability{
+		Info: wire.Key{Label: "rsa", Type: "RSA-2048"}, Key: new(hsm.Key),
+		Schemes: []tls.SignatureScheme{tls.PKCS1WithSHA256}, Missing: []tls.SignatureScheme{tls.PSSWithSHA256},
+	}
+	for name, c := range map[string]struct {
+		certificates []string
+		policy       string
+		level        level
+		want         string
+	}{
+		"no site serves it":            {[]string{"pkcs11:object=ec"}, "intermediate", levelWarn, "no site serves it"},
+		"beside an ECDSA key":          {[]string{"pkcs11:object=ec", "pkcs11:object=rsa"}, "intermediate", levelOK, "its other keys sign in TLS 1.3"},
+		"beside an ECDSA key, modern":  {[]string{"pkcs11:object=ec", "pkcs11:object=rsa"}, "modern", levelOK, "its other keys sign in TLS 1.3"},
+		"beside one on another token":  {[]string{"pkcs11:object=rsa", "pkcs11:token=other;object=ec"}, "modern", levelOK, "its other keys sign in TLS 1.3"},
+		"the only one":                 {[]string{"pkcs11:object=rsa"}, "intermediate", levelWarn, "in TLS 1.2 alone"},
+		"the only one, where all is 3": {[]string{"pkcs11:object=rsa"}, "modern", levelFail, "refused by the listener :443"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			site := configs.Site{Name: "www"}
+			var served servedKeys
+			for _, key := range c.certificates {
+				site.Certificates = append(site.Certificates, configs.Certificate{Key: key})
+				uri, err := hsm.ParseURI(key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if uri.Token == nil {
+					served = append(served, servedKey{site: "www", entry: hsm.Entry{Key: uri}})
+				}
+			}
+			d := doctorVisit{
+				config: &configs.Config{Sites: []configs.Site{site}, Listeners: []configs.Listener{{Address: ":443", Policy: c.policy}}},
+				report: newDoctorReport("edge"),
+			}
+			tried := []hsm.Ability{ec, rsa}
+			d.report.key(rsa, served.sites(rsa.Info), d.onlyTLS12(rsa, served, tried))
+			if f := d.report.Findings; len(f) != 1 || f[0].Level != c.level || !strings.Contains(f[0].Text, c.want) {
+				t.Errorf("found %+v, want %s and %q", f, c.level, c.want)
+			}
+		})
+	}
+}
+
+func TestDoctor_JudgesMechanismsByTheKeys(t *testing.T) {
+	ec, rsa := wire.Key{Type: "P-256"}, wire.Key{Type: "RSA-2048"}
+	for name, c := range map[string]struct {
+		keys []wire.Key
+		want level
+	}{
+		"no RSA key":               {[]wire.Key{ec}, levelOK},
+		"an RSA key":               {[]wire.Key{ec, rsa}, levelWarn},
+		"an RSA key of no service": {[]wire.Key{ec, {Type: "RSA-1024", Reason: "RSA keys need 2048 bits or more"}}, levelOK},
+	} {
+		r := newDoctorReport("edge")
+		if r.mechanism(wire.Mechanism{Name: "CKM_RSA_PKCS_PSS"}, c.keys); r.Findings[0].Level != c.want {
+			t.Errorf("%s: %+v", name, r.Findings)
+		}
 	}
 }
 

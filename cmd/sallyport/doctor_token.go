@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport/hsm"
@@ -28,7 +29,7 @@ func (d *doctorVisit) examine(ctx context.Context, token *hsm.Token) {
 	r.clock(e.Clock)
 	r.sessions(e.Opening, e.Limits)
 	for _, m := range e.Mechanisms {
-		r.mechanism(m)
+		r.mechanism(m, token.Inventory().Keys)
 	}
 }
 
@@ -99,22 +100,29 @@ func (r *doctorReport) sessions(o wire.Opening, l wire.Limits) {
 }
 
 // mechanismUses says what a token without a mechanism cannot do.
-var mechanismUses = map[string]string{
-	"CKM_RSA_PKCS":     "RSA keys in TLS 1.2 for older clients",
-	"CKM_RSA_PKCS_PSS": "RSA keys in TLS 1.3",
-	"CKM_ECDSA":        "ECDSA keys",
+var mechanismUses = map[string]struct {
+	use string
+	rsa bool
+}{
+	"CKM_RSA_PKCS":     {"RSA keys in TLS 1.2 for older clients", true},
+	"CKM_RSA_PKCS_PSS": {"RSA keys in TLS 1.3", true},
+	"CKM_ECDSA":        {"ECDSA keys", false},
 }
 
-func (r *doctorReport) mechanism(m wire.Mechanism) {
+// mechanism judges one by the keys that are there, which may do without it.
+func (r *doctorReport) mechanism(m wire.Mechanism, keys []wire.Key) {
 	use, signing := mechanismUses[m.Name]
+	needed := slices.ContainsFunc(keys, func(k wire.Key) bool { return k.Reason == "" && strings.HasPrefix(k.Type, "RSA") == use.rsa })
 	isMAC := m.Name == "CKM_SHA256_HMAC" || m.Name == "CKM_AES_CMAC"
 	where := "software"
 	if m.Hardware {
 		where = "hardware"
 	}
 	switch {
+	case !m.Listed && signing && !needed:
+		r.add("mechanism", m.Name, levelOK, "not listed; it is for %s, of which there are none", use.use)
 	case !m.Listed && signing:
-		r.add("mechanism", m.Name, levelWarn, "not listed; it is for %s", use)
+		r.add("mechanism", m.Name, levelWarn, "not listed; it is for %s", use.use)
 	case !m.Listed:
 		r.add("mechanism", m.Name, levelOK, "not listed; not needed for handshakes")
 	case (signing || isMAC) && !m.Sign:

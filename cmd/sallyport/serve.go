@@ -79,7 +79,11 @@ func serveLogged(ctx context.Context, config *configs.Config, file string, logs 
 	defer s.close()
 	s.registry.MustRegister(logs.collectors()...)
 	for _, w := range s.warnings {
-		s.log.Warn("configuration warning", "setting", w.Path, "warning", w.Message)
+		attrs := []any{"setting", w.Path, "warning", w.Message}
+		if w.Hint != "" {
+			attrs = append(attrs, "hint", w.Hint)
+		}
+		s.log.Warn("configuration warning", attrs...)
 	}
 	server, err := proxy.New(s.proxyConfig(logs.access))
 	if err != nil {
