@@ -57,7 +57,7 @@ func (s *service) await(ctx context.Context, t *hsm.Token) error {
 			until, _ := ctx.Deadline()
 			_, reason := t.State()
 			s.log.Warn("token is not there yet, it is waited for", "token", t.Name(),
-				"for", time.Until(until).Round(time.Second).String(), "reason", reason)
+				"for", time.Until(until).Round(time.Second), "reason", reason)
 			// systemd has a start timeout of its own (sd_notify(3)).
 			notify(s.log, fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=waiting for token %s", (2*awaitEvery).Microseconds(), t.Name()))
 			select {

@@ -14,6 +14,7 @@
 //	await.go     waits for tokens that are late
 //	descriptors.go  keeps open files for backends
 //	logs.go      the two logs; logqueue.go keeps who reads them from holding anything up
+//	quit.go      SIGQUIT, without Go's stacks and arguments
 //	ready.go     what /readyz says
 //	snapshot.go  what /status says, and what the admin socket's calls do
 //	ask.go       asks the service that runs, for status and token

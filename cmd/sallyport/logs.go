@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -105,11 +106,25 @@ func serviceLog(c configs.Log, w io.Writer) *slog.Logger {
 }
 
 func logHandler(c configs.Log, w io.Writer, level slog.Level) slog.Handler {
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: inSeconds}
 	if c.Format == "text" {
 		return slog.NewTextHandler(w, options)
 	}
 	return slog.NewJSONHandler(w, options)
+}
+
+// inSeconds has all times of a log in one unit, seconds, in both formats, and addresses as
+// text.
+func inSeconds(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindDuration:
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	case slog.KindAny:
+		if address, ok := a.Value.Any().(net.Addr); ok {
+			a.Value = slog.StringValue(address.String())
+		}
+	}
+	return a
 }
 
 // sameFile reports whether both write to one file, as with 2>&1.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -43,11 +44,18 @@ token, and balances plain HTTP over the backends behind it.
 Try it without an HSM: scripts/demo.sh
 Find your HSM's keys:  sallyport token list --module /path/of/vendor/library.so
 Check and run:         sallyport check && sallyport serve`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		PersistentPreRun:  func(*cobra.Command, []string) { started = true },
+		Version:       versionLine(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(c *cobra.Command, _ []string) {
+			started = true
+			endQuietly(syscall.SIGABRT)
+			if c.Name() != "serve" { // which tells something then
+				endQuietly(syscall.SIGQUIT)
+			}
+		},
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(serveCommand(), checkCommand(), doctorCommand(), statusCommand(), tokenCommand(), csrCommand(), demoCommand(), signerCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -33,6 +33,8 @@ certificates; a PIN that was refused is tried again by sallyport token unlock al
 A token that is not there yet is waited for, at most for hsm.start_timeout. A
 refused PIN, a wrong setting and an unfit key end it with 1 at once.
 
+On SIGQUIT it logs where its goroutines are, without what they hold, and goes on.
+
 The service log goes to standard error, the access log to standard output. Lines
 that nobody takes in time are dropped and counted; the service goes on.`,
 		Example: "  sallyport serve --config /etc/sallyport/sallyport.yaml",
@@ -63,6 +65,7 @@ func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	context.AfterFunc(ctx, stop) // a second signal is no longer caught
 	logs := startLogs(config.Log, stdout, stderr)
 	defer logs.close()
+	defer tellOnQuit(logs.service)()
 	return logs.report(serveLogged(ctx, config, file, logs))
 }
 
@@ -114,7 +117,7 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 	parts.Go(func() error { s.heedHangups(ctx); return nil })
 	parts.Go(func() error {
 		<-ctx.Done()
-		s.log.Info("stopping", "shutdown_timeout", s.config.ShutdownTimeout.String())
+		s.log.Info("stopping", "shutdown_timeout", time.Duration(s.config.ShutdownTimeout))
 		notify(s.log, daemon.SdNotifyStopping)
 		return nil
 	})

@@ -218,7 +218,7 @@ func (w *world) stop(ts *testscript.TestScript, neg bool, _ []string) {
 }
 
 func (w *world) signal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT}
 	ts.Check(w.server.cmd.Process.Signal(signals[args[0]]))
 }
 

@@ -19,10 +19,15 @@ func versionCommand() *cobra.Command {
 		Example: "  sallyport version",
 		Args:    cobra.NoArgs,
 		Run: func(c *cobra.Command, _ []string) {
-			fmt.Fprintf(c.OutOrStdout(), "sallyport %s (%s, %s/%s, FIPS 140-3 mode %s)\n",
-				versionName(), runtime.Version(), runtime.GOOS, runtime.GOARCH, fipsMode())
+			fmt.Fprintln(c.OutOrStdout(), versionLine())
 		},
 	}
+}
+
+// versionLine is what version and --version print.
+func versionLine() string {
+	return fmt.Sprintf("sallyport %s (%s, %s/%s, FIPS 140-3 mode %s)",
+		versionName(), runtime.Version(), runtime.GOOS, runtime.GOARCH, fipsMode())
 }
 
 // versionName is the release, or else the commit that was built, as far as the

@@ -35,7 +35,7 @@ func Main() error {
 	// whole group or service must not: requests are still under way.
 	// Nor must one that a library's connection to its device gets, or what it
 	// prints when nobody reads it any more.
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT)
 	if kind, err := unix.GetsockoptInt(SocketFD, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || kind != unix.AF_UNIX {
 		return errors.New("sallyport signer is started by sallyport serve, not by hand")
 	}

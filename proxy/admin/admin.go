@@ -5,7 +5,8 @@
 // It speaks plain HTTP without a password, so it belongs on a loopback address.
 // There it answers only requests that name a loopback host: a page in a
 // browser on the same machine could otherwise read it through a name of its own
-// that it points at 127.0.0.1 (DNS rebinding).
+// that it points at 127.0.0.1 (DNS rebinding). Health checks that name no host are
+// answered: browsers name one.
 //
 // On a Socket, which knows its peers, it also takes calls that change something
 // (Control). A server on any other listener cannot be given them.
@@ -154,13 +155,13 @@ func guard(address net.Addr, next http.Handler) http.Handler {
 }
 
 // ownHost reports whether host, with or without a port, is a name or address of
-// this machine's loopback.
+// this machine's loopback, or empty.
 func ownHost(host string, local netip.Addr) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+	if host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true // RFC 6761 §6.3
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -111,6 +112,27 @@ func TestAdmin_ReadinessFollowsItsReason(t *testing.T) {
 	}
 	if status, _ := ask(t, "GET", base+"/healthz", ""); status != 200 {
 		t.Errorf("healthz followed readiness: %d", status)
+	}
+}
+
+// Checks of balancers name no host, by either version of HTTP.
+func TestAdmin_AnswersWhoNamesNoHost(t *testing.T) {
+	base := start(t, Config{})
+	for _, request := range []string{"GET /healthz HTTP/1.0\r\n\r\n", "GET /healthz HTTP/1.1\r\nHost:\r\n\r\n"} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, request)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != 200 {
+			t.Errorf("%q: %s", request, res.Status)
+		}
 	}
 }
 
