@@ -60,8 +60,11 @@
 //
 // # How it fails
 //
-// A signature without an answer within the sign timeout, and an error of class
-// Session or Device, condemn the process: it gets nothing new, a successor is
+// An error of class Device, unless it says that the device is gone, may be one of
+// few: the signature is made again at once at any session of the token, and the
+// process is replaced when that is the rule (record.go). A signature without an
+// answer within the sign timeout, and an error of class Session, condemn the
+// process: it gets nothing new, a successor is
 // started at once, and it is ended when what it still does is done or the sign
 // timeout has passed. Its death and a broken frame end it at once. A successor
 // makes a test signature, with the key that signed last, before it gets work.

@@ -34,6 +34,7 @@ const exitWait = 2 * time.Second
 type process struct {
 	cmd      *exec.Cmd
 	conn     net.Conn
+	record   record
 	output   *outputLog
 	out      *wire.Writer
 	answerIn time.Duration // the watchdog's bound for one signature

@@ -73,6 +73,7 @@ type Token struct {
 	refusals refusals
 	opening  chan struct{} // held by the one process that is being opened
 	pace     pace
+	hiccups  hiccups
 	openTook atomic.Int64                     // how long the last process took to open, in nanoseconds
 	trial    atomic.Pointer[wire.SignRequest] // the last one that was made: what a new process shows itself by
 
@@ -492,9 +493,15 @@ const longestWait = 2
 // process refuses is asked of another one at once: each has read the token at a
 // time of its own, and only one of them may know a new key.
 //
+// A device that fails now and then is asked again, at any of the token's sessions.
+//
 // retry says that another try, at another process or token, may succeed.
 func (t *Token) sign(ctx context.Context, r wire.SignRequest) (signature []byte, retry bool, err error) {
+	began := time.Now()
 	signature, by, retry, err := t.try(ctx, r, nil)
+	for tries := 1; mayPass(err) && tries < mostInRow && ctx.Err() == nil && !by.leaving() && time.Since(began) < t.config.SignTimeout/4; tries++ {
+		signature, by, retry, err = t.try(ctx, r, nil)
+	}
 	if refused(err) && t.queue.hasOther(by) {
 		signature, _, retry, err = t.try(ctx, r, by)
 	}
@@ -536,9 +543,13 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 	var f *wire.Failure
 	switch {
 	case err == nil:
+		s.process.record.made()
 		t.pace.note(l, time.Since(sent))
 		t.trial.Store(&r)
 		return signature, s.process, false, nil
+	case mayPass(err) && !s.process.record.failed():
+		t.noteHiccup(err)
+		return nil, s.process, true, outward(err)
 	case errors.As(err, &f) && f.Class != wire.Request:
 		// Its sessions, or the whole device, are not well: a new process is.
 		t.queue.remove(s)
@@ -573,6 +584,9 @@ func (t *Token) rescan(ctx context.Context, whole bool) error {
 	var errs []error
 	for _, p := range processes {
 		inv, err := t.list(ctx, p, whole)
+		for tries := 1; mayPass(err) && tries < mostInRow && ctx.Err() == nil; tries++ {
+			inv, err = t.list(ctx, p, whole)
+		}
 		if err != nil {
 			errs = append(errs, err)
 			if class(err) != wire.Request && !errors.Is(err, context.Canceled) {

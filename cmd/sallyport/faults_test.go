@@ -19,12 +19,12 @@ type fault struct {
 	happen func(*rig)
 	lasts  bool // until the token is healed, and in all its processes; else once
 	all    bool // it happens once, to all processes at the same time
-	quiet  bool // it is the request's, and the token's state does not change by it
+	quiet  bool // it is the request's, or got over, and the token's state does not change by it
 }
 
 // fails is a fault that has each C_Sign, or only the next one, return a value.
 func fails(name string, rv uint, lasts bool) fault {
-	f := fault{name: "one signature fails: " + name, lasts: lasts, quiet: rv == hsmtest.CKR_MECHANISM_INVALID}
+	f := fault{name: "one signature fails: " + name, lasts: lasts, quiet: rv == hsmtest.CKR_MECHANISM_INVALID || rv == hsmtest.CKR_DEVICE_ERROR && !lasts}
 	times := 1
 	if lasts {
 		f.name, times = "each signature fails: "+name, 0

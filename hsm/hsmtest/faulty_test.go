@@ -313,10 +313,26 @@ func TestFaulty_ReturnsWhatItIsTold(t *testing.T) {
 			t.Errorf("processes %v became %v", before, now)
 		}
 	})
+	for name, rv := range map[string]uint{"CKR_DEVICE_ERROR": hsmtest.CKR_DEVICE_ERROR, "a vendor's own code": 0x80000123} {
+		t.Run(name+" once costs neither the process nor the signature", func(t *testing.T) {
+			f := hsmtest.NewFaulty(t, s)
+			_, k := up(t, s, f)
+			before := f.Processes()
+			f.Return("C_SignInit", rv, 1)
+			if err := sign(k); err != nil {
+				t.Error(err)
+			}
+			if c := f.Stats()["C_SignInit"]; c.Faulted != 1 || c.Made != 2 {
+				t.Errorf("%+v", c)
+			}
+			if now := f.Processes(); !slices.Equal(now, before) {
+				t.Errorf("processes %v became %v", before, now)
+			}
+		})
+	}
 	for name, rv := range map[string]uint{
-		"CKR_DEVICE_ERROR":           hsmtest.CKR_DEVICE_ERROR,
+		"CKR_DEVICE_REMOVED":         hsmtest.CKR_DEVICE_REMOVED,
 		"CKR_SESSION_HANDLE_INVALID": hsmtest.CKR_SESSION_HANDLE_INVALID,
-		"a vendor's own code":        0x80000123,
 	} {
 		t.Run(name+" once costs the process and not the signature", func(t *testing.T) {
 			f := hsmtest.NewFaulty(t, s)
@@ -473,11 +489,12 @@ func TestFaulty_HalfAnInventoryIsNone(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %#x", function, rv), func(t *testing.T) {
 				f := hsmtest.NewFaulty(t, s)
 				token, k := up(t, s, f)
+				whole := token.Inventory()
 				f.Return(function, rv, 3)
 				f.Crash("C_Sign")
 				_ = sign(k) // lost with its process; what replaces it fails thrice first
 				eventually(t, k)
-				if inv := token.Inventory(); len(inv.Keys) != 2 || len(inv.Certificates) != 2 {
+				if inv := token.Inventory(); len(inv.Keys) != len(whole.Keys) || len(inv.Certificates) != len(whole.Certificates) {
 					t.Errorf("it is up with %d keys and %d certificates", len(inv.Keys), len(inv.Certificates))
 				}
 				if c := f.Stats()[function]; c.Faulted != 3 {
@@ -493,7 +510,7 @@ func TestFaulty_AProcessThatCannotReadTheTokenIsReplaced(t *testing.T) {
 	f := hsmtest.NewFaulty(t, s)
 	token, k := up(t, s, f, func(c *hsm.Config) { c.OpenTimeout = 2 * time.Second })
 	for name, fault := range map[string]func(){
-		"an error": func() { f.Return("C_FindObjectsInit", hsmtest.CKR_DEVICE_ERROR, 1) },
+		"an error": func() { f.Return("C_FindObjectsInit", hsmtest.CKR_DEVICE_ERROR, 3) },
 		"a hang":   func() { f.HangForGood("C_FindObjectsInit", 1) },
 	} {
 		before := f.Processes()

@@ -71,7 +71,7 @@ func TestFaulty_OneLostLoginLocksNothing(t *testing.T) {
 	token, k := up(t, s, f)
 	for range 3 {
 		f.Crash("C_Login")
-		f.Return("C_SignInit", hsmtest.CKR_DEVICE_ERROR, 1)
+		f.Return("C_SignInit", hsmtest.CKR_SESSION_HANDLE_INVALID, 1)
 		_ = sign(k) // its process is replaced by one that crashes
 		eventually(t, k)
 		if state, reason := token.State(); state != hsm.Up {

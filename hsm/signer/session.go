@@ -72,8 +72,16 @@ func (s *session) find(template ...*pkcs11.Attribute) (found []object, err error
 }
 
 // read reads attributes of an object; nil is one that it lacks.
-func (s *session) read(o object, types ...uint) ([][]byte, error) {
-	return s.library.attributes(s.handle, uint(o), types...)
+// A device that fails is asked again: there may be thousands of such calls, and one
+// that fails now and then would never be read.
+func (s *session) read(o object, types ...uint) (values [][]byte, err error) {
+	for range 3 {
+		values, err = s.library.attributes(s.handle, uint(o), types...)
+		if rv, ok := returnValue(err); !ok || classOf(uint(rv)) != wire.Device {
+			break
+		}
+	}
+	return values, err
 }
 
 // gone says whether an object was deleted since it was listed.
