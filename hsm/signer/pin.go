@@ -47,7 +47,7 @@ func readPIN(source string) (pin, error) {
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
 		if dir == "" {
 			return "", pinSetup("$CREDENTIALS_DIRECTORY is not set, so there is no credential %q", name).
-				hint("credentials exist only in a systemd service with LoadCredential=%s:…", name)
+				hint("systemd sets it in a service with LoadCredential=%s:…; by hand, it is the folder of a file %s", name, name)
 		}
 		if name != filepath.Base(name) {
 			return "", pinSetup("credential %q is not a plain name", name)
