@@ -24,6 +24,9 @@ type conn struct {
 	peer    peer
 	gone    func() bool // looks whether the client has left, where nobody reads from it; nil: somebody does
 
+	use     atomic.Uint32 // see unused.go
+	network netip.Addr    // the client's; set when use becomes useSigned
+
 	authority atomic.Pointer[[]byte] // the last one that was found to be the site's
 
 	once   sync.Once
@@ -64,7 +67,10 @@ func (c *conn) CloseWrite() error {
 // Close closes the socket; the first call gives the slot back.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(c.closed)
+	c.once.Do(func() {
+		c.closed()
+		c.settle()
+	})
 	return err
 }
 

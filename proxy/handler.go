@@ -11,6 +11,7 @@ func (l *listener) handle(c *conn, client message.Exchange) {
 	s := l.server
 	s.requests.add()
 	defer s.requests.done()
+	c.asked()
 
 	x := newExchange(l, c, client)
 	x.answerOrFail()

@@ -67,15 +67,23 @@ func (l *listener) shake(ctx context.Context, c *conn) (*tls.Conn, error) {
 	return t, err
 }
 
-// watchedKey tells of a signature that failed.
+// watchedKey tells of a signature that was made or failed, and may hold it back.
 type watchedKey struct {
 	crypto.Signer
+	ctx       context.Context // the handshake's
+	conn      *conn
 	handshake *rehearsal
 }
 
 func (k watchedKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if err := k.conn.holdBack(k.ctx); err != nil {
+		return nil, err
+	}
 	signature, err := k.Signer.Sign(rand, digest, opts)
-	if err != nil && !busy(err) {
+	switch {
+	case err == nil:
+		k.conn.signed()
+	case !busy(err):
 		k.handshake.signatureFailed()
 	}
 	return signature, err
@@ -106,7 +114,7 @@ func watchKey(source CertificateSource) func(*tls.ClientHelloInfo) (*tls.Certifi
 			return certificate, nil // the second try; or crypto/tls says what is wrong with the key
 		}
 		watched := *certificate
-		watched.PrivateKey = watchedKey{key, first}
+		watched.PrivateKey = watchedKey{key, hello.Context(), c, first}
 		return &watched, nil
 	}
 }

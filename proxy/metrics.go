@@ -23,6 +23,8 @@ type metrics struct {
 	handshakes        *prometheus.CounterVec
 	handshakeDuration *prometheus.HistogramVec
 	handshakesAgain   prometheus.Counter
+	handshakesUnused  prometheus.Counter
+	handshakesHeld    prometheus.Counter
 	headersRefused    *prometheus.CounterVec
 	connections       *prometheus.GaugeVec
 	panics            *prometheus.CounterVec
@@ -54,6 +56,14 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 			Name: "sallyport_handshakes_repeated_total",
 			Help: "Handshakes that were made a second time, unseen by the client, since a signature failed.",
 		}),
+		handshakesUnused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sallyport_handshakes_unused_total",
+			Help: "Signatures that were made for connections which ended without a well-formed request.",
+		}),
+		handshakesHeld: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sallyport_handshakes_held_total",
+			Help: "Full handshakes that waited a moment for their signature, since those of their client came to no request.",
+		}),
 		headersRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_proxy_headers_refused_total",
 			Help: "Connections that were to begin with a PROXY header and did not, or not in time.",
@@ -83,7 +93,7 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 	}
 	return m, errors.Join(
 		r.Register(m.requests), r.Register(m.duration), r.Register(newInFlight(requests)),
-		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.headersRefused), r.Register(m.connections),
+		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.handshakesUnused), r.Register(m.handshakesHeld), r.Register(m.headersRefused), r.Register(m.connections),
 		r.Register(m.panics), r.Register(m.shortages), r.Register(m.blames),
 	)
 }

@@ -33,6 +33,7 @@ type Server struct {
 	clients    clients
 	requests   counter // tunnels included
 	tunnels    tunnels
+	unused     unused
 }
 
 // New checks c whole and returns a server for it. It starts nothing; the
@@ -149,6 +150,7 @@ func (s *Server) sweep(ctx context.Context) {
 				s.guarded(inSweep, func() { f.links.sweep(now) })
 			}
 			s.guarded(inSweep, func() { t.look(s.clients.sofar()) })
+			s.guarded(inSweep, func() { s.unused.sweep(now) })
 		}
 	}
 }
