@@ -1,6 +1,10 @@
 package http2
 
-import "golang.org/x/net/http2"
+import (
+	"time"
+
+	"golang.org/x/net/http2"
+)
 
 // budget bounds what a peer makes this end do for nothing. What costs work
 // and brings nobody forward is charged; what is done for a request earns, and so
@@ -9,9 +13,15 @@ import "golang.org/x/net/http2"
 // It covers floods of PING, SETTINGS, PRIORITY, small WINDOW_UPDATEs, empty
 // frames and unknown ones, of streams that are reset by the peer, refused, or
 // made to be reset by a fault in them, and windows that open byte by byte.
+//
+// Streams that were begun in vain are also what an honest client has where its calls
+// have deadlines and a backend is slow, and healthy streams beside them. So where these
+// have used up the budget the connection takes no more streams, and those under way go
+// on; only what still comes then ends it.
 type budget struct {
-	left int32
-	at   int64 // when time was last earned
+	left   int32
+	at     int64 // when time was last earned
+	warned bool  // the peer was told to begin no more streams
 }
 
 const (
@@ -19,7 +29,7 @@ const (
 	budgetPerSecond = 200
 
 	costFrame = 1 // a frame that has to be answered, or does nothing
-	costReset = 4 // a stream that was begun in vain
+	costReset = 4 // a stream that was begun in vain, and soon given up
 	earnDone  = 4 // a stream that was answered
 	earnData  = 1 // a frame of a body that came
 	earnSent  = 3 // one that went, for which the peer may open two windows and, as gRPC's do, send a PING
@@ -47,4 +57,29 @@ func (b *budget) charge(n int32) error {
 		return nil
 	}
 	return &ConnError{codeCalm, "too much for nothing"}
+}
+
+// vain charges n for a stream that was begun in vain. mu is held.
+func (c *conn) vain(n int32) error {
+	err := c.free.charge(n)
+	if err == nil || c.free.warned {
+		return err
+	}
+	c.free.warned = true
+	c.free.left = budgetMax // for what is on its way
+	c.role.calm()
+	return nil
+}
+
+// patient is how long a client has waited that gives up a stream and has it cost no more
+// than its frame: the bound on streams at once makes such ones few. What an attacker
+// gains by resetting streams is that they do not count against that bound.
+const patient = int64(500 * time.Millisecond)
+
+// givenUp is what it costs a client to reset s. mu is held.
+func (s *stream) givenUp() int32 {
+	if s.headSent || s.localEnded || now()-s.begun >= patient {
+		return costFrame
+	}
+	return costReset
 }

@@ -187,6 +187,12 @@ func (c *ClientConn) wentAway() {
 	c.endUnused()
 }
 
+// calm implements role.
+func (c *ClientConn) calm() {
+	c.retired = true
+	c.endUnused()
+}
+
 // over implements role.
 func (c *ClientConn) over() { c.settling.Broadcast() }
 

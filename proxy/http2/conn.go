@@ -75,6 +75,8 @@ type role interface {
 	// due does what this role has to do at this time, and says when it wants to be
 	// asked again, with mu held.
 	due(now int64) int64
+	// calm has the peer begin no more streams, and lets those under way go on, with mu held.
+	calm()
 	// over tells, once or more, that the connection has ended, with mu held.
 	over()
 	// pong takes the answer to a PING, with mu held.

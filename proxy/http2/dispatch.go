@@ -169,12 +169,10 @@ func (c *conn) takeReset(f frame, code http2.ErrCode) (gone func(), err error) {
 		c.settle(s)
 	case c.client:
 		c.drop(s, &ResetError{code})
-	case s.localEnded:
-		gone = c.drop(s, &ResetError{code}) // of a request whose response is whole
-		err = c.free.charge(costFrame)
 	default:
+		cost := s.givenUp()
 		gone = c.drop(s, &ResetError{code})
-		err = c.free.charge(costReset)
+		err = c.vain(cost)
 	}
 	return gone, err
 }

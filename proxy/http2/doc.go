@@ -61,7 +61,8 @@
 // bytes and in lines. Streams are bounded in number, and so are handlers that
 // have not returned from streams that are gone; those that run at once also by
 // what the client has sent. Frames and streams that cost work
-// and bring nobody forward use up a budget.
+// and bring nobody forward use up a budget. Who uses it up by streams that are given up
+// is asked to begin no more, and those under way go on.
 //
 // # How it fails
 //

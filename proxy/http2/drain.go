@@ -48,6 +48,13 @@ func (c *ServerConn) pong(data [8]byte) {
 	}
 }
 
+// calm implements role. The client may have begun more streams meanwhile, of which it is
+// told that they were not processed; so it makes those requests again by another connection.
+func (c *ServerConn) calm() {
+	c.drain.begun = true
+	c.finalGoAway()
+}
+
 func (c *ServerConn) finalGoAway() {
 	d := &c.drain
 	if d.final || c.closing {

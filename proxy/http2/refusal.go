@@ -62,7 +62,7 @@ func (c *ServerConn) refuseHead(s *stream, no *refusal) error {
 		c.outlast(s)
 	}
 	c.flushSoon()
-	return c.free.charge(costReset)
+	return c.vain(costReset)
 }
 
 // appendRefusal queues a whole response, with a text where the client's windows take

@@ -93,6 +93,7 @@ func (c *ServerConn) open(id uint32, b *block, end bool) error {
 	s := newStream(&c.conn)
 	no := s.parseRequest(b, end)
 	c.begin(s, id)
+	s.begun = now()
 	s.remoteEnded = end
 	if no == nil {
 		c.give(s)

@@ -55,6 +55,7 @@ type stream struct {
 	telling bool // onGone was taken, and has not returned
 
 	// A server's.
+	begun   int64
 	req     message.Request
 	fields  []message.Field
 	arena   []byte
@@ -209,7 +210,7 @@ func (c *conn) fault(s *stream, e *streamError) error {
 	if f := c.reset(s, e.code, e); f != nil {
 		c.spawn(f)
 	}
-	return c.free.charge(costReset)
+	return c.vain(costReset)
 }
 
 // refuse resets a stream that does not exist here. mu is held.
@@ -217,7 +218,7 @@ func (c *conn) refuse(id uint32, code http2.ErrCode) error {
 	c.out.pending = appendReset(c.out.room(headLen+4), id, code)
 	c.forget(id)
 	c.flushSoon()
-	return c.free.charge(costReset)
+	return c.vain(costReset)
 }
 
 // known finds the stream of a frame that only makes sense for one that was
