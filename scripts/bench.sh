@@ -8,8 +8,8 @@
 #   scripts/bench.sh --help     the other options, and the workloads
 #
 # The report is bench-out/report.md, all figures are in bench-out/results.json.
-# It installs what it needs from Debian's packages. These may start services of
-# their own, as Debian does; this script neither uses nor stops any.
+# It installs what it needs from Debian's packages. Services that come with packages it
+# installs are neither started nor enabled; those that were there are left alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/install.sh
