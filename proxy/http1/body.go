@@ -51,7 +51,8 @@ type body struct {
 
 func (b *body) begin(in *input, k kind, length int64, l limits) {
 	b.in, b.kind, b.left, b.limits = in, k, length, l
-	b.chunks = chunks{}
+	b.chunks = chunks{lax: b.answer}
+	b.lines.lax = b.answer
 	b.inLines, b.trailers, b.err = false, nil, nil
 	b.whole.Store(k == none || k == counted && length == 0)
 	b.failed.Store(false)
@@ -100,6 +101,9 @@ func (b *body) read(p []byte) (int, error) {
 
 // Trailers implements message.Body.
 func (b *body) Trailers() []message.Field { return b.trailers }
+
+// Whole says whether the body has come as a whole.
+func (b *body) Whole() bool { return b.whole.Load() }
 
 // Ready says whether the next Read does not have to wait: whoever sends the
 // body on may keep what it has for a moment, to send both at once.
@@ -234,15 +238,28 @@ func (b *body) parseTrailers() (more bool, err *Error) {
 		case len(in.buf.fields)-b.first == b.limits.fields:
 			return false, errManyFields
 		}
-		f, err := parseField(line, b.limits.underscores)
+		f, skip, err := b.cutTrailer(line)
 		if err != nil {
 			return false, err
 		}
-		if forbiddenTrailer(f.ID) {
-			return false, errTrailer
+		if skip {
+			continue
 		}
 		in.buf.fields = append(in.buf.fields, f)
 	}
+}
+
+// cutTrailer cuts a trailer's line. One that must not be a trailer is refused in a request,
+// and left out of a response.
+func (b *body) cutTrailer(line []byte) (f message.Field, skip bool, err *Error) {
+	if b.answer {
+		f, skip, err = cutField(line)
+		return f, skip || forbiddenTrailer(f.ID), err
+	}
+	if f, err = parseField(line, b.limits.underscores); err == nil && forbiddenTrailer(f.ID) {
+		err = errTrailer
+	}
+	return f, false, err
 }
 
 // fault makes an error of what is wrong with the framing.

@@ -4,12 +4,19 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"sallyport/proxy/message"
 )
 
-// maxInterim bounds the 1xx before an answer.
-const maxInterim = 16
+// Interim responses may come for as long as a backend works on a request, which it may say
+// each second by a 102. So their rate is bounded: so many at once, and as many more each
+// second; one with a long head counts for several.
+const (
+	interimBurst  = 32
+	interimRate   = 8
+	interimLength = 8 << 10 // bytes of a head that count for one
+)
 
 // Call is a request on a ClientConn and the way to its answer. It implements
 // message.Call. One goroutine may write while another one reads. That writing
@@ -19,11 +26,12 @@ type Call struct {
 	conn     *ClientConn
 	response message.Response
 	body     body
-	toHead   bool   // the request is HEAD
-	protocol []byte // that it asks to switch to
-	interim  int    // 1xx so far
-	doubtful bool   // one of them lets no other call follow
-	read     bool   // the last head has been
+	toHead   bool          // the request is HEAD
+	protocol []byte        // that it asks to switch to
+	interim  float64       // 1xx that still may come at once
+	lastly   time.Duration // when the last one came, since epoch
+	doubtful bool          // one of them lets no other call follow
+	read     bool          // the last head has been
 	sentAll  atomic.Bool
 	stopped  atomic.Bool // the backend takes no more of it
 	answered atomic.Bool
@@ -38,7 +46,7 @@ type Call struct {
 }
 
 func (x *Call) begin() {
-	x.toHead, x.protocol, x.interim, x.doubtful, x.read = false, nil, 0, false, false
+	x.toHead, x.protocol, x.interim, x.doubtful, x.read = false, nil, interimBurst, false, false
 	x.begun, x.held = false, false
 	x.sentAll.Store(false)
 	x.stopped.Store(false)
@@ -276,15 +284,13 @@ func (x *Call) takeHead(h *responseHead) *Error {
 	if err != nil {
 		return err
 	}
+	start := c.in.r
 	c.in.r = h.pos
 	c.in.pin()
 	r := &x.response
 	if r.Status < 200 && r.Status != http.StatusSwitchingProtocols {
 		x.doubtful = x.doubtful || !h.persists()
-		if x.interim++; x.interim > maxInterim {
-			return errManyHeads
-		}
-		return nil
+		return x.countInterim(h.pos - start)
 	}
 	x.read = true
 	l := limits{c.cfg.Read, c.cfg.MaxHead, c.cfg.MaxFields, true}
@@ -294,6 +300,19 @@ func (x *Call) takeHead(h *responseHead) *Error {
 	}
 	x.body.begin(&c.in, kind, r.Length, l)
 	x.persists.Store(kind != raw && h.persists() && !x.doubtful)
+	return nil
+}
+
+// countInterim takes an interim response of so many bytes from what may come.
+func (x *Call) countInterim(length int) *Error {
+	now := time.Since(epoch)
+	if x.interim < interimBurst {
+		x.interim = min(x.interim+interimRate*(now-x.lastly).Seconds(), interimBurst)
+	}
+	x.lastly = now
+	if x.interim -= float64(1 + length/interimLength); x.interim < 0 {
+		return errManyHeads
+	}
 	return nil
 }
 

@@ -16,6 +16,11 @@ type chunks struct {
 	left       int64 // of the chunk under way
 	digits     int
 	extensions int
+
+	// lax takes what has one meaning though it is not to be sent: blanks behind a size, any
+	// number of zeros before it, and LF alone at the end of a line. For what is written
+	// anew, and from backends alone.
+	lax bool
 }
 
 type chunkState uint8
@@ -23,6 +28,7 @@ type chunkState uint8
 const (
 	beforeSize chunkState = iota
 	inSize
+	behindSize // blanks
 	inExtension
 	afterSize // the line's LF is next
 	inData
@@ -62,6 +68,9 @@ func (d chunks) ready(p []byte) bool {
 		}
 		p = p[1:]
 	}
+	if d.state == ended && d.lax && (bytes.HasPrefix(p, lineFeed) || bytes.Contains(p, laxHeadEnd)) {
+		return true
+	}
 	if d.state == ended {
 		return bytes.HasPrefix(p, lineEnd) || bytes.Contains(p, headEnd)
 	}
@@ -71,13 +80,16 @@ func (d chunks) ready(p []byte) bool {
 var (
 	lineEnd = []byte("\r\n")
 	headEnd = []byte("\r\n\r\n")
+
+	lineFeed   = []byte("\n")
+	laxHeadEnd = []byte("\n\n")
 )
 
-// step takes an octet that is not data. White space behind a size is refused:
-// one parser's end of a chunk would be the other's bad size.
+// step takes an octet that is not data. In requests white space behind a size is
+// refused: one parser's end of a chunk would be the other's bad size.
 func (d *chunks) step(c byte) *Error {
 	switch d.state {
-	case beforeSize, inSize:
+	case beforeSize, inSize, behindSize:
 		return d.size(c)
 	case inExtension:
 		return d.extension(c)
@@ -85,11 +97,12 @@ func (d *chunks) step(c byte) *Error {
 		if c != '\n' {
 			return errChunkEnd
 		}
-		d.digits = 0
-		if d.state = inData; d.left == 0 {
-			d.state = ended
-		}
+		d.endSize()
 	case afterData:
+		if c == '\n' && d.lax {
+			d.state = beforeSize
+			return nil
+		}
 		if c != '\r' {
 			return errChunkEnd
 		}
@@ -103,10 +116,22 @@ func (d *chunks) step(c byte) *Error {
 	return nil
 }
 
+// endSize ends the line of a size.
+func (d *chunks) endSize() {
+	d.digits = 0
+	if d.state = inData; d.left == 0 {
+		d.state = ended
+	}
+}
+
 func (d *chunks) size(c byte) *Error {
 	switch {
-	case classes[c]&isHex != 0:
-		if d.digits++; d.digits > maxDigits {
+	case classes[c]&isHex != 0 && d.state != behindSize:
+		if d.lax && c == '0' && d.left == 0 {
+			if d.extensions++; d.extensions > maxExtensions {
+				return errChunkSize
+			}
+		} else if d.digits++; d.digits > maxDigits {
 			return errChunkSize
 		}
 		d.left = d.left<<4 | int64(hexValue(c))
@@ -117,6 +142,13 @@ func (d *chunks) size(c byte) *Error {
 		d.state = afterSize
 	case c == ';':
 		d.state = inExtension
+	case d.lax && c == '\n':
+		d.endSize()
+	case d.lax && (c == ' ' || c == '\t'):
+		if d.extensions++; d.extensions > maxExtensions {
+			return errExtension
+		}
+		d.state = behindSize
 	default:
 		return errChunkSize
 	}
@@ -124,8 +156,12 @@ func (d *chunks) size(c byte) *Error {
 }
 
 func (d *chunks) extension(c byte) *Error {
-	if c == '\r' {
+	switch {
+	case c == '\r':
 		d.state = afterSize
+		return nil
+	case c == '\n' && d.lax:
+		d.endSize()
 		return nil
 	}
 	if d.extensions++; d.extensions > maxExtensions || classes[c]&isText == 0 {

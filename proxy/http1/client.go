@@ -75,8 +75,7 @@ func (c *ClientConn) Close() {
 // serve another one; it is closed if not. Only the goroutine that owns the
 // connection may call it, when nobody uses the call or what it got of it any more.
 func (c *ClientConn) Release() (reusable bool) {
-	x := &c.call
-	if !x.over() {
+	if !c.call.over() {
 		c.Close()
 		return false // and what its memory was used for may not have ended yet
 	}
@@ -84,9 +83,36 @@ func (c *ClientConn) Release() (reusable bool) {
 	if !reusable {
 		c.Close()
 	}
-	c.in.r = c.in.w
-	c.in.release()
-	c.out.drop()
-	x.response = message.Response{}
+	l := c.Lend()
+	l.Free()
 	return reusable
+}
+
+// Loan is the memory that a response's head and trailers are in.
+type Loan struct{ head, buf *buffer }
+
+// Over says whether the last call left nothing behind on its connection, as far as
+// is known: it has been sent, and its response has come as a whole.
+func (x *Call) Over() bool { return x.over() && len(x.conn.in.unread()) == 0 && !x.conn.closed.Load() }
+
+// Lend is Release for a call that is Over, but for the memory that the head and the
+// trailers are in: it stays as it is until Loan.Free. What the call and its body say is not
+// valid any more.
+func (c *ClientConn) Lend() (l Loan) {
+	l = Loan{c.in.head, c.in.buf}
+	c.in.head, c.in.buf = nil, nil
+	c.in.r, c.in.w, c.in.pinned = 0, 0, false
+	c.out.drop()
+	c.call.response = message.Response{}
+	return l
+}
+
+// Free ends the use of the memory.
+func (l *Loan) Free() {
+	for _, b := range [...]*buffer{l.head, l.buf} {
+		if b != nil {
+			giveBack(b)
+		}
+	}
+	*l = Loan{}
 }

@@ -1,6 +1,8 @@
 // Package http1 turns the bytes of HTTP/1.1 and 1.0 into messages and back, on
 // a client's connection and on a backend's. It is strict: what two parsers
-// could read in two ways is refused, never repaired (RFC 9112 §11.2).
+// could read in two ways is refused, never repaired (RFC 9112 §11.2). Of a backend, whose
+// response nobody else reads before it is written anew, it takes what has one meaning
+// though it should not be sent (response.go).
 //
 // # Parts
 //

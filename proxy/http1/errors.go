@@ -58,7 +58,7 @@ var (
 // What only an answer can be.
 var (
 	errSwitch    = &Error{Reason: "it switched protocols unasked"}
-	errManyHeads = &Error{Reason: "too many interim answers"}
+	errManyHeads = &Error{Reason: "too many interim responses within a short time"}
 )
 
 // Misuse by the caller, and what ends a connection.

@@ -85,7 +85,7 @@ func (x *Exchange) WriteHead(r *message.Response, end bool) error {
 	switch {
 	case x.conn.broken.Load():
 		return ErrReset
-	case x.final, r.Status < 100, r.Status > 599, !isValue(r.Reason), !checkFields(r.Fields):
+	case x.final, r.Status < 100, r.Status > 999, !isValue(r.Reason), !checkFields(r.Fields):
 		return ErrHead
 	case r.Status == http.StatusSwitchingProtocols:
 		return x.switchProtocols(r)

@@ -6,6 +6,10 @@ import "bytes"
 type lines struct {
 	pos  int // where the next line begins
 	scan int // its end was looked for up to here
+
+	// lax takes a line that ends with LF alone, or with more than one CR before it, which
+	// has one meaning (RFC 9112 §2.2). For what is written anew, and from backends alone.
+	lax bool
 }
 
 func (l *lines) from(in *input) { l.pos, l.scan = in.r, in.r }
@@ -20,6 +24,11 @@ func (l *lines) next(in *input) (line []byte, more bool, err *Error) {
 		return nil, true, nil
 	}
 	end := l.scan + i
+	if l.lax {
+		line = bytes.TrimRight(b[l.pos:end], "\r")
+		l.pos, l.scan = end+1, end+1
+		return line, false, nil
+	}
 	if end == l.pos || b[end-1] != '\r' {
 		return nil, false, errBareLF
 	}

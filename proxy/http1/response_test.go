@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -41,50 +42,78 @@ var answers = []struct {
 	{"reason not ASCII", toGet, "HTTP/1.1 200 \xc3\x9c\r\n" + two + crlf + "hi", "HTTP/1.1 200 \xc3\x9c\nContent-Length: 2\n\nhi", true},
 	{"status of no name", toGet, "HTTP/1.1 299\r\n" + two + crlf + "hi", "HTTP/1.1 299 \nContent-Length: 2\n\nhi", true},
 	{"status 599", toGet, "HTTP/1.1 599 x\r\n" + two + crlf + "hi", "HTTP/1.1 599 x\nContent-Length: 2\n\nhi", true},
-	{"status 600", toGet, "HTTP/1.1 600 x\r\n" + two + crlf + "hi", broke, false},
+	{"status 600", toGet, "HTTP/1.1 600 x\r\n" + two + crlf + "hi", "HTTP/1.1 600 x\nContent-Length: 2\n\nhi", true},
 	{"status 099", toGet, "HTTP/1.1 099 x\r\n" + two + crlf + "hi", broke, false},
 	{"status of two digits", toGet, "HTTP/1.1 20\r\n" + two + crlf + "hi", broke, false},
 	{"status of four digits", toGet, "HTTP/1.1 2000 x\r\n" + two + crlf + "hi", broke, false},
 	{"status with a sign", toGet, "HTTP/1.1 +20 x\r\n" + two + crlf + "hi", broke, false},
-	{"two spaces before the status", toGet, "HTTP/1.1  200 x\r\n" + two + crlf + "hi", broke, false},
-	{"control in the reason", toGet, "HTTP/1.1 200 a\x00b\r\n" + two + crlf + "hi", broke, false},
+	{"two spaces before the status", toGet, "HTTP/1.1  200 x\r\n" + two + crlf + "hi", "HTTP/1.1 200 x\nContent-Length: 2\n\nhi", true},
+	{"control in the reason", toGet, "HTTP/1.1 200 a\x00b\r\n" + two + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 	{"HTTP/2", toGet, "HTTP/2.0 200 OK\r\n" + two + crlf + "hi", broke, false},
 	{"HTTP/0.9", toGet, "<html>hi</html>\r\n", broke, false},
 	{"lower case", toGet, "http/1.1 200 OK\r\n" + two + crlf + "hi", broke, false},
 	{"another protocol", toGet, "ICY 200 OK\r\n" + two + crlf + "hi", broke, false},
 	{"empty line before", toGet, crlf + ok + two + crlf + "hi", broke, false},
-	{"bare LF", toGet, "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", broke, false},
+	{"bare LF", toGet, "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 	{"nothing", toGet, "", broke, false},
 	{"half a head", toGet, ok + two, broke, false},
 
 	// Fields.
 	{"order and case are kept", toGet, ok + "b: 1\r\nA: 2\r\nb: 3\r\n" + two + crlf + "hi", "HTTP/1.1 200 OK\nb: 1\nA: 2\nb: 3\nContent-Length: 2\n\nhi", true},
 	{"hop by hop", toGet, ok + two + "Connection: x\r\nX: 1\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\nProxy-Authenticate: x\r\nTE: x\r\nY: 1\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nY: 1\nContent-Length: 2\n\nhi", true},
-	{"folded", toGet, ok + two + "X: a\r\n b\r\n" + crlf + "hi", broke, false},
-	{"space before the colon", toGet, ok + two + "X : a\r\n" + crlf + "hi", broke, false},
+	{"folded", toGet, ok + two + "X: a\r\n b\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX: a b\nContent-Length: 2\n\nhi", true},
+	{"space before the colon", toGet, ok + two + "X : a\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX: a\nContent-Length: 2\n\nhi", true},
 	{"no colon", toGet, ok + two + "X\r\n" + crlf + "hi", broke, false},
 	{"NUL in a value", toGet, ok + two + "X: \x00\r\n" + crlf + "hi", broke, false},
 	{"bare CR in a value", toGet, ok + two + "X: a\rb\r\n" + crlf + "hi", broke, false},
-	{"bare LF in a head", toGet, ok + two + "X: a\nY: b\r\n" + crlf + "hi", broke, false},
-	{"name not a token", toGet, ok + two + "X(: a\r\n" + crlf + "hi", broke, false},
+	{"bare LF in a head", toGet, ok + two + "X: a\nY: b\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX: a\nY: b\nContent-Length: 2\n\nhi", true},
+	{"name not a token", toGet, ok + two + "X(: a\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 	{"name with an underscore", toGet, ok + two + "X_Y: a\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX_Y: a\nContent-Length: 2\n\nhi", true},
 	{"too many fields", toGet, ok + strings.Repeat("X: 1\r\n", 201) + crlf, broke, false},
 	{"head too long", toGet, ok + "X: " + strings.Repeat("a", 257<<10) + crlf + crlf, broke, false},
 	{"large head", toGet, ok + "X: " + strings.Repeat("a", 200<<10) + crlf + two + crlf + "hi", "HTTP/1.1 200 OK\nX: " + strings.Repeat("a", 200<<10) + "\nContent-Length: 2\n\nhi", true},
 	{"expectation means nothing", toGet, ok + two + "Expect: x\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 
+	{"status 999", toGet, "HTTP/1.1 999 x\r\n" + two + crlf + "hi", "HTTP/1.1 999 x\nContent-Length: 2\n\nhi", true},
+	{"HTTP/1.2", toGet, "HTTP/1.2 200 OK\r\n" + two + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
+	{"folded by a tab, twice", toGet, ok + two + "X: a\r\n\tb\r\n c\r\nY: d\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX: a b c\nY: d\nContent-Length: 2\n\nhi", true},
+	{"folded from the start", toGet, ok + two + "X:\r\n b\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX: b\nContent-Length: 2\n\nhi", true},
+	{"folded length", toGet, ok + "Content-Length:\r\n 2\r\n" + crlf + "hi", broke, false},
+	{"folded connection", toGet, ok + two + "Connection: x,\r\n close\r\nX: y\r\n" + crlf + "hi", broke, false},
+	{"folded behind a length", toGet, ok + "X: y\r\n" + two + " 3\r\n" + crlf + "hi", broke, false},
+	{"folded behind nothing", toGet, ok + " X: y\r\n" + two + crlf + "hi", broke, false},
+	{"control in a folded line", toGet, ok + two + "X: y\r\n \x00\r\n" + crlf + "hi", broke, false},
+	{"too many folded lines", toGet, ok + two + "X: y\r\n" + strings.Repeat(" z\r\n", 200) + crlf + "hi", broke, false},
+	{"length with a space before the colon", toGet, ok + "Content-Length : 2\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
+	{"no name", toGet, ok + two + ": a\r\n" + crlf + "hi", broke, false},
+	{"NUL in a name", toGet, ok + two + "X\x00: a\r\n" + crlf + "hi", broke, false},
+	{"name of two words", toGet, ok + two + "X Y: a\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
+	{"control in a value", toGet, ok + two + "X: a\x01b\x7fc\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX: a b c\nContent-Length: 2\n\nhi", true},
+	{"two CRs at a line's end", toGet, "HTTP/1.1 200 OK\r\r\n" + two + "\r\r\n" + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
+
 	// Lengths and codings.
+	{"list of lengths that differ", toGet, ok + "Content-Length: 2, 3\r\n" + crlf + "hi", broke, false},
+	{"no length in its field", toGet, ok + "Content-Length:\r\n" + crlf + "hi", broke, false},
+	{"identity until the end", toGet, ok + "Transfer-Encoding: identity\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", false},
+	{"identity and chunked", toGet, ok + "Transfer-Encoding: identity\r\n" + coded + crlf + "2\r\nhi\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", true},
+	{"chunk size with zeros", toGet, ok + coded + crlf + strings.Repeat("0", 40) + "2\r\nhi\r\n0000\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", true},
+	{"chunk size with zeros without end", toGet, ok + coded + crlf + strings.Repeat("0", 5000) + "2\r\nhi\r\n0\r\n\r\n", begins, false},
+	{"chunk size with blanks", toGet, ok + coded + crlf + "2     \t\r\nhi\r\n0     \r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", true},
+	{"chunk size with blanks and more", toGet, ok + coded + crlf + "2 2\r\nhi\r\n0\r\n\r\n", begins, false},
+	{"chunk size with blanks before", toGet, ok + coded + crlf + " 2\r\nhi\r\n0\r\n\r\n", begins, false},
+	{"chunks that end with LF alone", toGet, ok + coded + crlf + "2\nhi\n2;x\nhi\n0\n\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n2\nhi\n0\n\n", true},
+	{"trailers that end with LF alone", toGet, ok + coded + crlf + "2\nhi\n0\nX: 1\n\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\nX: 1\n\n", true},
 	{"length of zero", toGet, ok + "Content-Length: 0\r\n" + crlf, "HTTP/1.1 200 OK\nContent-Length: 0\n\n", true},
-	{"two lengths", toGet, ok + two + two + crlf + "hi", broke, false},
+	{"two lengths", toGet, ok + two + two + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 	{"two lengths that differ", toGet, ok + two + "Content-Length: 3\r\n" + crlf + "hi", broke, false},
-	{"list of lengths", toGet, ok + "Content-Length: 2, 2\r\n" + crlf + "hi", broke, false},
+	{"list of lengths", toGet, ok + "Content-Length: 2, 2\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 	{"length with a sign", toGet, ok + "Content-Length: +2\r\n" + crlf + "hi", broke, false},
 	{"coding and length", toGet, ok + two + coded + crlf + "2\r\nhi\r\n0\r\n\r\n", broke, false},
-	{"coding in HTTP/1.0", toGet, "HTTP/1.0 200 OK\r\n" + coded + crlf + "2\r\nhi\r\n0\r\n\r\n", broke, false},
+	{"coding in HTTP/1.0", toGet, "HTTP/1.0 200 OK\r\n" + coded + crlf + "2\r\nhi\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", false},
 	{"coding twice", toGet, ok + coded + coded + crlf + "2\r\nhi\r\n0\r\n\r\n", broke, false},
 	{"gzip", toGet, ok + "Transfer-Encoding: gzip\r\n" + crlf + "hi", broke, false},
 	{"gzip and chunked", toGet, ok + "Transfer-Encoding: gzip, chunked\r\n" + crlf + "2\r\nhi\r\n0\r\n\r\n", broke, false},
-	{"identity", toGet, ok + "Transfer-Encoding: identity\r\n" + two + crlf + "hi", broke, false},
+	{"identity", toGet, ok + "Transfer-Encoding: identity\r\n" + two + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 	{"chunked", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", true},
 	{"chunked and trailers", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\nX: 1\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\nX: 1\n\n", true},
 	{"trailer with an underscore", toGet, ok + coded + crlf + "0\r\nX_Y: 1\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n0\nX_Y: 1\n\n", true},
@@ -96,10 +125,10 @@ var answers = []struct {
 	{"length cut short", toGet, ok + "Content-Length: 5\r\n\r\nhi", begins, false},
 	{"chunks cut short", toGet, ok + coded + crlf + "2\r\nhi\r\n", begins, false},
 	{"chunks without an end of trailers", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\n", begins, false},
-	{"chunk size with space", toGet, ok + coded + crlf + "2\r\nhi\r\n2 \r\nhi\r\n0\r\n\r\n", begins, false},
-	{"chunk with a bare LF", toGet, ok + coded + crlf + "2\r\nhi\r\n2\nhi\r\n0\r\n\r\n", begins, false},
+	{"chunk size with space", toGet, ok + coded + crlf + "2\r\nhi\r\n2 \r\nhi\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n2\nhi\n0\n\n", true},
+	{"chunk with a bare LF", toGet, ok + coded + crlf + "2\r\nhi\r\n2\nhi\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n2\nhi\n0\n\n", true},
 	{"chunk too long", toGet, ok + coded + crlf + "2\r\nhi!\r\n0\r\n\r\n", begins, false},
-	{"trailer of length", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\nContent-Length: 2\r\n\r\n", begins, false},
+	{"trailer of length", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\nContent-Length: 2\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", true},
 	{"more than the length", toGet, ok + two + crlf + "hi!", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", false},
 	{"another answer behind", toGet, ok + two + crlf + "hi" + ok + two + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", false},
 
@@ -122,7 +151,7 @@ var answers = []struct {
 	{"103 to HTTP/1.0", toOld, "HTTP/1.1 103 Early Hints\r\n\r\n" + ok + two + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\nConnection: keep-alive\n\nhi", true},
 	{"103 with a length of zero", toGet, "HTTP/1.1 103 Early Hints\r\nContent-Length: 0\r\n\r\n" + ok + two + crlf + "hi", "HTTP/1.1 103 Early Hints\n\nHTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 	{"103 and nothing", toGet, "HTTP/1.1 103 Early Hints\r\n\r\n", begins, false},
-	{"103 for ever", toGet, strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 17) + ok + two + crlf + "hi", begins, false},
+	{"103 for ever", toGet, strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1000) + ok + two + crlf + "hi", begins, false},
 	{"101 unasked", toGet, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", broke, false},
 	{"101 to another protocol", toWS, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", broke, false},
 	{"101 without the option", toWS, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", broke, false},
@@ -197,4 +226,30 @@ func checkAnswerCase(got, want string, err error) error {
 		}
 	}
 	return nil
+}
+
+// A backend that works on a request for an hour may say so each second.
+func TestCall_InterimResponsesAreBoundedByTheirRate(t *testing.T) {
+	for name, tc := range map[string]struct {
+		every  time.Duration
+		length int
+		ends   bool
+	}{
+		"each second":            {time.Second, 30, false},
+		"each second, long":      {time.Second, 40 << 10, false},
+		"eight a second":         {time.Second / interimRate, 30, false},
+		"at once":                {0, 30, true},
+		"each millisecond":       {time.Millisecond, 30, true},
+		"each second, as can be": {time.Second, 256 << 10, true},
+	} {
+		x := &Call{interim: interimBurst}
+		var err *Error
+		for i := 0; i < 3600 && err == nil; i++ {
+			x.lastly = time.Since(epoch) - tc.every // so much later
+			err = x.countInterim(tc.length)
+		}
+		if (err == errManyHeads) != tc.ends {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

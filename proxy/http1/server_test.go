@@ -582,7 +582,7 @@ func TestExchange_RefusesToWriteWhatWouldBeMisread(t *testing.T) {
 		"coding as a field":   {Status: 200, Fields: field("transfer-encoding", "chunked")},
 		"CR LF in the reason": {Status: 200, Reason: []byte("OK\r\nX: y")},
 		"status 99":           {Status: 99},
-		"status 600":          {Status: 600},
+		"status 1000":         {Status: 1000},
 		"101 unasked":         {Status: 101},
 		"a body that is none": {Status: 200, Length: 5},
 	} {

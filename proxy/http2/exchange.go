@@ -114,7 +114,7 @@ func (e *exchange) WriteHead(r *message.Response, end bool) error {
 		return s.err
 	case c.out.err != nil:
 		return c.out.err
-	case s.headSent, head.Status < 100, head.Status > 599, head.Status == 101, end && !final:
+	case s.headSent, head.Status < 100, head.Status > 999, head.Status == 101, end && !final:
 		return errMisuse
 	}
 	tunnel := s.req.Protocol != nil && head.Status/100 == 2

@@ -82,5 +82,5 @@ func parseStatus(b []byte) (int, bool) {
 		return 0, false
 	}
 	n := int(b[0]-'0')*100 + int(b[1]-'0')*10 + int(b[2]-'0')
-	return n, n >= 100 && n <= 599 && n != 101
+	return n, n >= 100 && n != 101
 }

@@ -21,7 +21,7 @@ type Request struct {
 
 // Response is an answer's head.
 type Response struct {
-	Status   int    // 100 to 599
+	Status   int    // 100 to 999; above 599 the class is unknown (RFC 9110 §15)
 	Reason   []byte // HTTP/1 only, may be ""
 	Protocol []byte // of a 101, in lower case
 	Fields   []Field
