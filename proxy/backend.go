@@ -52,6 +52,18 @@ func (c *backendConn) release(well bool) {
 	}
 }
 
+// finish implements finisher.
+func (c *backendConn) finish(x *exchange) bool {
+	if !c.Over() || !x.uploaded() {
+		return false
+	}
+	x.waits.in(nil)
+	x.link = nil
+	x.loan = c.conn.Lend()
+	c.of.give(c)
+	return true
+}
+
 // maxIdle is how many connections are kept for each backend: less than a burst of
 // streams would make new ones all the time.
 const maxIdle = 1024

@@ -29,6 +29,14 @@ func (f *freight) room() []byte {
 	return *f.b
 }
 
+// filled is the first n bytes of it. It takes no memory for none.
+func (f *freight) filled(n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	return f.room()[:n]
+}
+
 // fit has it be no larger than n, as far as it can.
 func (f *freight) fit(n int) {
 	for f.class > 0 && freightSizes[f.class] > n {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sallyport/proxy/http1"
 	"sallyport/proxy/http2"
 	"sallyport/proxy/message"
 )
@@ -47,6 +48,7 @@ type record struct {
 	link       link // of the try
 	backend    string
 	asked      time.Duration // when the last try began, since epoch
+	loan       http1.Loan    // what the response's fields are in, once the link has been released
 	wait       time.Duration // from then to the answer's head
 	tunnel     *tunnel
 	key        []byte // of a WebSocket between two versions of HTTP

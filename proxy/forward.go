@@ -107,9 +107,6 @@ func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 		head, err := f.ask(x, k)
 		x.wait = time.Since(epoch) - x.asked
 		if err == nil {
-			if f.responded != nil {
-				f.responded(x.ticket)
-			}
 			return f.answer(x, k, head)
 		}
 		again := k.again(err)
@@ -189,56 +186,87 @@ func (f *forwarder) answer(x *exchange, k link, head *message.Response) (blame, 
 		return nil, fmt.Errorf("%w: %w", errNoTunnel, errUnswitched)
 	}
 	err = x.relay(k, head)
-	x.waits.in(nil)
-	if err == nil {
-		x.joinUpload(uploadGrace) // a backend has mostly got the body before it answers
+	x.loan.Free()
+	if x.link != nil { // else it was released before the client got the last of the response
+		x.waits.in(nil)
+		if err == nil {
+			x.joinUpload(uploadGrace) // a backend has mostly got the body before it responds
+		}
+		x.link = nil
+		k.release(err == nil)
 	}
-	x.link = nil
-	k.release(err == nil)
 	if err == nil {
 		return nil, nil
 	}
 	return f.explain(x, false, err)
 }
 
+// begins notes that a response that can be passed on has begun.
+func (x *exchange) begins(status int) {
+	x.status = status
+	if told := x.route.pool.responded; told != nil {
+		told(x.ticket)
+	}
+}
+
 // uploadGrace is for the last bytes of a body whose answer is there already. A
 // connection to which some is still sent afterwards serves nothing else.
 const uploadGrace = 20 * time.Millisecond
 
-// relay passes an answer's head and body on as they come.
-func (x *exchange) relay(c message.Call, head *message.Response) error {
+// relay passes a response's head and body on as they come. What has come of the body with
+// the head is looked at first: where that is broken, the client gets an error instead of
+// half a response. The link is released as soon as all has come.
+func (x *exchange) relay(k link, head *message.Response) error {
 	end := head.Bodiless || head.Length == 0
-	x.status = head.Status
-	x.upload.over.Store(end)
-	if err := x.client.WriteHead(x.editAnswer(head), end); err != nil {
-		return x.writeFailed(err)
-	}
-	if end {
-		return nil
-	}
-	body := c.Body()
-	if !ready(body) { // the head need not wait for it
-		if err := x.client.WriteBody(nil, true); err != nil {
-			return x.writeFailed(err)
+	length, body := head.Length, k.Body()
+	out := x.editAnswer(head)
+	var buffer freight
+	defer buffer.free()
+	n, whole, err := 0, end, error(nil)
+	if !end && ready(body) {
+		if n, whole, err = preview(body, buffer.room()); err != nil {
+			return err
 		}
 	}
-	buffer := freightOf(head.Length, ready(body))
-	defer buffer.free()
+	x.begins(out.Status)
+	var trailers []message.Field
+	if whole {
+		trailers = body.Trailers()
+		x.complete(k)
+	}
+	if err := x.client.WriteHead(out, end); err != nil || end {
+		return x.written(err)
+	}
+	if whole {
+		return x.writeLast(buffer.filled(n), trailers)
+	}
+	if err := x.client.WriteBody(buffer.filled(n), !ready(body)); err != nil { // the head need not wait for more
+		return x.writeFailed(err)
+	}
+	x.bytesOut += int64(n)
+	buffer.free()
+	buffer = freightOf(length, ready(body))
+	return x.relayRest(k, body, &buffer)
+}
+
+// relayRest passes on what is left of a body.
+func (x *exchange) relayRest(k link, body message.Body, buffer *freight) error {
 	for {
-		if err := x.awaitRoom(&buffer); err != nil {
+		if err := x.awaitRoom(buffer); err != nil {
 			return x.writeFailed(err)
 		}
 		n, err := body.Read(buffer.room())
 		switch {
 		case err == io.EOF:
-			x.upload.over.Store(true)
-			if err := x.client.End(body.Trailers()); err != nil {
-				return x.writeFailed(err)
-			}
-			return nil
+			trailers := body.Trailers()
+			x.complete(k)
+			return x.writeLast(nil, trailers)
 		case err != nil:
 			x.breakOffLike(err)
 			return fmt.Errorf("%w: %w", errWithin, err)
+		case isWhole(body):
+			x.complete(k)
+			return x.writeLast(buffer.room()[:n], nil)
 		}
 		if err := x.client.WriteBody(buffer.room()[:n], !ready(body)); err != nil {
 			return x.writeFailed(err)
@@ -246,6 +274,59 @@ func (x *exchange) relay(c message.Call, head *message.Response) error {
 		x.bytesOut += int64(n)
 		buffer.carried(n)
 	}
+}
+
+// preview reads what has come of a body, as far as p has room.
+func preview(body message.Body, p []byte) (n int, whole bool, err error) {
+	for n < len(p) && ready(body) {
+		m, err := body.Read(p[n:])
+		n += m
+		if err != nil {
+			return n, err == io.EOF, ignoreEOF(err)
+		}
+	}
+	return n, false, nil
+}
+
+func ignoreEOF(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// isWhole reports whether a body of known length has come as a whole, with nothing behind it.
+func isWhole(b message.Body) bool {
+	w, ok := b.(interface{ Whole() bool })
+	return ok && w.Whole()
+}
+
+// complete notes that the response has come as a whole, and releases its link where that can be
+// done before it has been written.
+func (x *exchange) complete(k link) {
+	x.upload.over.Store(true)
+	if f, ok := k.(finisher); ok {
+		f.finish(x)
+	}
+}
+
+// writeLast writes the last of a response.
+func (x *exchange) writeLast(p []byte, trailers []message.Field) error {
+	if len(p) > 0 {
+		if err := x.client.WriteBody(p, false); err != nil {
+			return x.writeFailed(err)
+		}
+		x.bytesOut += int64(len(p))
+	}
+	return x.written(x.client.End(trailers))
+}
+
+// written makes of an error in writing to the client what is said of it.
+func (x *exchange) written(err error) error {
+	if err != nil {
+		return x.writeFailed(err)
+	}
+	return nil
 }
 
 // freightOf is what an answer begins with. It may be slow to come, even where

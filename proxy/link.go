@@ -20,6 +20,14 @@ type link interface {
 	release(well bool)
 }
 
+// finisher is a link that can be released before its response has been written to the client,
+// who may send the next request as soon as it has the last byte. finish reports whether that was
+// done: the link and what it gave are not to be used any more then, but for the head's
+// fields and the trailers, until x.loan is freed.
+type finisher interface {
+	finish(x *exchange) bool
+}
+
 // again says which requests may be made once more.
 type again uint8
 

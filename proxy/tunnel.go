@@ -46,7 +46,7 @@ func (f *forwarder) switchProtocols(x *exchange, k link, head *message.Response)
 	}
 	defer x.server.tunnels.remove(t)
 	x.tunnel = t
-	if x.status = head.Status; x.in.Major == 2 {
+	if x.begins(head.Status); x.in.Major == 2 {
 		x.status = http.StatusOK // which says the same there
 	}
 	if err := x.client.WriteHead(x.editAnswer(head), false); err != nil {

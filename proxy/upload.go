@@ -229,6 +229,18 @@ func (x *exchange) joinUpload(most time.Duration) bool {
 	return !u.running
 }
 
+// uploaded reports whether no goroutine runs any more, without a wait.
+func (x *exchange) uploaded() bool {
+	if u := &x.upload; u.running {
+		select {
+		case <-u.done:
+			u.running = false
+		default:
+		}
+	}
+	return !x.upload.running
+}
+
 // endUpload ends what is still uploaded when the exchange is over. The client
 // gets a while to see the answer, since it may have to send to its end first; where the
 // codec takes care of that, nobody waits for it here.
