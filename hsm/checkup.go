@@ -90,6 +90,9 @@ func (t *Token) Key(info wire.Key) (*Key, error) {
 	if info.Reason != "" {
 		return nil, problem(ErrUnfit, "", "cannot sign here: %s", info.Reason)
 	}
+	if info.Bare && len(info.Public) == 0 {
+		return nil, problem(ErrUnfit, "", "its public key is not on the token, and no certificate for it is known")
+	}
 	k, err := newKey(t.Inventory().Token, info)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,8 @@
 //	Key           a private key, on one token or several; a crypto.Signer
 //	Chain         the certificates that are sent, leaf first; from the token, or
 //	              from a file of which every line is accounted for (chainfile.go)
+//	bare key      a private key whose public half is in its certificate alone
+//	              (barekey.go)
 //	Pair          a key and its chain, proved to belong together
 //	Certificates  the pairs of a site, the choice among them at each handshake
 //	Keyring       keeps the Certificates in step with what the tokens hold

@@ -53,6 +53,9 @@ func outward(err error) error {
 	return &Error{Err: cause, Text: f.Cause, Hint: f.Hint, Setting: f.Setting}
 }
 
+// isUnfit reports whether err is about the key or the certificate itself.
+func isUnfit(err error) bool { return errors.Is(err, ErrUnfit) }
+
 // class is what err means for the token; an end of the process counts as the device's.
 func class(err error) wire.Class {
 	var f *wire.Failure

@@ -24,9 +24,8 @@ func (r *Keyring) gap(c Chain, now time.Time) error {
 		return nil
 	}
 	for _, t := range r.tokens {
-		for _, held := range t.Inventory().Certificates {
-			issuer, err := x509.ParseCertificate(held.DER)
-			if err != nil || !bytes.Equal(issuer.RawSubject, last.RawIssuer) || last.CheckSignatureFrom(issuer) != nil {
+		for _, issuer := range t.heldCertificates().all {
+			if !bytes.Equal(issuer.RawSubject, last.RawIssuer) || last.CheckSignatureFrom(issuer) != nil {
 				continue
 			}
 			if bytes.Equal(issuer.RawSubject, issuer.RawIssuer) {

@@ -40,6 +40,13 @@ type holder struct {
 // that hold it, and why others that u names cannot serve. There is an error when
 // there is no key at all to return.
 func FindKeys(tokens []*Token, u URI) (found []*Key, unfit []error, err error) {
+	return findKeys(tokens, u, func(t *Token, info wire.Key) (wire.Key, error) {
+		return t.CompleteKey(context.Background(), info, t.heldCertificates().all...)
+	})
+}
+
+// findKeys is FindKeys with a function that completes bare keys.
+func findKeys(tokens []*Token, u URI, complete func(*Token, wire.Key) (wire.Key, error)) (found []*Key, unfit []error, err error) {
 	var where []*Token
 	for _, t := range tokens {
 		if u.MatchesToken(t.Inventory().Token) {
@@ -60,6 +67,12 @@ func FindKeys(tokens []*Token, u URI) (found []*Key, unfit []error, err error) {
 			if info.Reason != "" {
 				unfit = append(unfit, problem(ErrUnfit, "", "key %q (%s) cannot sign here: %s", KeyURI(inv.Token, info), info.Type, info.Reason))
 				continue
+			}
+			if info.Bare {
+				if info, err = complete(t, info); err != nil {
+					unfit = append(unfit, err)
+					continue
+				}
 			}
 			here := holder{t, info.Object()}
 			id := wire.KeyIDOf(info.Public)

@@ -27,11 +27,12 @@ type Keyring struct {
 	rescan chan struct{} // holds one: have the tokens read anew first
 	ended  chan struct{} // closed when Run has returned
 
-	mu       sync.Mutex // held while looking
-	sites    []*Certificates
-	proofs   map[holder][]tls.SignatureScheme
-	reminded map[reminder]time.Time
-	serials  map[*Token]string // of the tokens, when they were last looked at
+	mu        sync.Mutex // held while looking
+	sites     []*Certificates
+	proofs    map[holder][]tls.SignatureScheme
+	reminded  map[reminder]time.Time
+	serials   map[*Token]string // of the tokens, when they were last looked at
+	completed map[holder][]byte // the public keys of bare keys
 
 	asking  sync.Mutex
 	waiting []chan Round // for the next round's outcome
@@ -44,7 +45,7 @@ func NewKeyring(tokens []*Token, every time.Duration, log *slog.Logger) *Keyring
 		tokens: tokens, every: every, log: log,
 		kick: make(chan struct{}, 1), rescan: make(chan struct{}, 1), ended: make(chan struct{}),
 		proofs: make(map[holder][]tls.SignatureScheme), reminded: make(map[reminder]time.Time),
-		serials: make(map[*Token]string),
+		serials: make(map[*Token]string), completed: make(map[holder][]byte),
 	}
 	for _, t := range tokens {
 		t.onInventory(r.look)
@@ -257,15 +258,23 @@ func (r *Keyring) serve(ctx context.Context, i int, e Entry, before served, now 
 			s.problems = append(s.problems, before.problem(&EntryError{Entry: i, Part: part, Err: err, Since: now}))
 		}
 	}
-	keys, unfit, err := FindKeys(r.tokens, e.Key)
-	reject("key", unfit...)
-	if err != nil && len(unfit) == 0 {
-		reject("key", err)
-	}
 	var file Chain
 	var fileErr error
 	if e.Chain != "" {
 		file, fileErr = ReadChain(e.Chain)
+	}
+	keys, unfit, err := findKeys(r.tokens, e.Key, func(t *Token, info wire.Key) (wire.Key, error) {
+		if e.Chain != "" {
+			return r.complete(ctx, t, info, file[:min(1, len(file))])
+		}
+		return r.complete(ctx, t, info, t.heldCertificates().all)
+	})
+	reject("key", unfit...)
+	if err != nil && len(unfit) == 0 {
+		reject("key", err)
+	}
+	if fileErr != nil && len(keys) == 0 {
+		reject("chain", fileErr)
 	}
 	for _, k := range keys {
 		chain, err := file, fileErr
@@ -307,7 +316,7 @@ func (r *Keyring) serve(ctx context.Context, i int, e Entry, before served, now 
 	}
 	if len(s.pairs) == 0 {
 		s.pairs, s.kept = before.pairs, len(before.pairs) > 0
-		if s.kept && !slices.ContainsFunc(s.pairs, (*Pair).held) {
+		if s.kept && !slices.ContainsFunc(s.pairs, r.held) {
 			s.lost = problem(ErrNoKey, "", "key %q is no longer on token %s: %v", s.pairs[0].Key.URI(), strings.Join(s.pairs[0].Key.Tokens(), ", "), s.problems[0])
 		}
 	}
@@ -316,9 +325,11 @@ func (r *Keyring) serve(ctx context.Context, i int, e Entry, before served, now 
 
 // held reports whether a token still had the pair's key, fit to sign, when it was
 // last read.
-func (p *Pair) held() bool {
+func (r *Keyring) held(p *Pair) bool {
 	return slices.ContainsFunc(p.Key.holders, func(h holder) bool {
-		return slices.ContainsFunc(h.token.Inventory().Keys, func(k wire.Key) bool { return k.Reason == "" && k.Object() == h.object })
+		return slices.ContainsFunc(h.token.Inventory().Keys, func(k wire.Key) bool {
+			return k.Reason == "" && k.Object() == h.object && (!k.Bare || wire.KeyIDOf(r.completed[h]) == p.Key.id)
+		})
 	})
 }
 
@@ -390,4 +401,5 @@ func (r *Keyring) forget() {
 		}
 	}
 	maps.DeleteFunc(r.proofs, func(h holder, _ []tls.SignatureScheme) bool { return !held[h] })
+	maps.DeleteFunc(r.completed, func(h holder, _ []byte) bool { return !held[h] })
 }

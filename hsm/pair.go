@@ -124,9 +124,7 @@ func probe(ctx context.Context, k *Key, at holder) ([]tls.SignatureScheme, error
 	var able []tls.SignatureScheme
 	var refused error
 	for _, s := range k.schemes() {
-		h := s.hash.New()
-		h.Write([]byte("sallyport test signature"))
-		digest := h.Sum(nil)
+		digest := testDigest(s.hash)
 		signature, _, err := at.sign(ctx, wire.SignRequest{Scheme: s.kind, Hash: s.hash, Digest: digest})
 		var f *wire.Failure
 		switch {

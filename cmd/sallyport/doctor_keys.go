@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,7 +35,7 @@ func (d *doctorVisit) tryKeys(ctx context.Context, token *hsm.Token, served serv
 				continue
 			}
 		}
-		a := token.TryKey(ctx, info)
+		a := d.tryKey(ctx, token, info, served)
 		if ctx.Err() != nil {
 			break
 		}
@@ -55,6 +56,33 @@ func (d *doctorVisit) tryKeys(ctx context.Context, token *hsm.Token, served serv
 		d.report.fail("key", "none", hint(errors.New("no key of the token can sign"), "`sallyport token list` shows what it holds"))
 	}
 	return able
+}
+
+// tryKey tries a key. One whose public half is not on the token is completed by the
+// certificates that sites name for it, or that the token holds.
+func (d *doctorVisit) tryKey(ctx context.Context, token *hsm.Token, info wire.Key, served servedKeys) hsm.Ability {
+	var certificates []*x509.Certificate
+	for _, s := range served {
+		if !info.Bare || s.entry.Chain == "" || !s.entry.Key.MatchesKey(info) {
+			continue
+		}
+		if chain, err := hsm.ReadChain(s.entry.Chain); err == nil {
+			certificates = append(certificates, chain[0])
+		}
+	}
+	for _, c := range token.Inventory().Certificates {
+		if !info.Bare {
+			break
+		}
+		if cert, err := x509.ParseCertificate(c.DER); err == nil {
+			certificates = append(certificates, cert)
+		}
+	}
+	whole, err := token.CompleteKey(ctx, info, certificates...)
+	if err != nil {
+		return hsm.Ability{Info: info, URI: hsm.KeyURI(token.Inventory().Token, info), Err: err}
+	}
+	return token.TryKey(ctx, whole)
 }
 
 // servedKey is a key that a site's certificate names.

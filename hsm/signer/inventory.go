@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
@@ -39,8 +40,10 @@ type privateObject struct {
 	handle    object
 	id, label []byte
 	keyType   uint
-	typed     bool // keyType is known
-	forbidden bool // to sign with it
+	typed     bool           // keyType is known
+	forbidden bool           // to sign with it
+	perUse    bool           // it wants a login for each signature
+	curve     elliptic.Curve // of an EC key whose public half is not on the token
 	odd       error
 }
 
@@ -48,7 +51,7 @@ type privateObject struct {
 func (s *session) privateKeys(handles []object) ([]privateObject, error) {
 	var all []privateObject
 	for _, h := range handles {
-		a, err := s.read(h, pkcs11.CKA_ID, pkcs11.CKA_LABEL, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN)
+		a, err := s.read(h, pkcs11.CKA_ID, pkcs11.CKA_LABEL, pkcs11.CKA_KEY_TYPE, pkcs11.CKA_SIGN, pkcs11.CKA_ALWAYS_AUTHENTICATE)
 		switch {
 		case gone(err):
 		case isOdd(err):
@@ -56,7 +59,7 @@ func (s *session) privateKeys(handles []object) ([]privateObject, error) {
 		case err != nil:
 			return nil, err
 		default:
-			o := privateObject{handle: h, id: a[0], label: a[1], forbidden: isFalse(a[3])}
+			o := privateObject{handle: h, id: a[0], label: a[1], forbidden: isFalse(a[3]), perUse: isTrue(a[4])}
 			o.keyType, o.typed = ulong(a[2])
 			all = append(all, o)
 		}
@@ -93,6 +96,9 @@ func (o *openToken) inventory(s *session) (wire.Inventory, keys, error) {
 			public.addCertificate(c.ID, []byte(c.Label), c.DER)
 		}
 	}
+	if err := s.askPrivateKeys(private, public); err != nil {
+		return inv, nil, err
+	}
 	found := make(keys)
 	for _, p := range private {
 		k, key := p.describe(public, same[p.name()])
@@ -128,6 +134,8 @@ func (p privateObject) describe(public publicHalves, same int) (k wire.Key, key 
 		k.Reason = "it has no CKA_ID, which joins it to its public key"
 	case p.forbidden:
 		k.Reason = "its CKA_SIGN is false"
+	case p.perUse:
+		k.Reason = "it wants a login for each signature (CKA_ALWAYS_AUTHENTICATE), which a service cannot make: make a key without that, or a copy of it where the token lets you"
 	case same > 1:
 		k.Reason = fmt.Sprintf("%d private keys share this CKA_ID and label", same)
 	}
@@ -136,6 +144,9 @@ func (p privateObject) describe(public publicHalves, same int) (k wire.Key, key 
 	}
 	half := public.of(p.id, p.label, p.keyType)
 	switch {
+	case half == nil && p.curve != nil:
+		k.Bare, k.Type = true, p.curve.Params().Name
+		return k, &privateKey{handle: p.handle, curve: p.curve}
 	case half == nil:
 		k.Reason = "the token holds neither its public key nor a certificate with its CKA_ID"
 	case half.err != nil:

@@ -3,6 +3,7 @@ package signer
 import (
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/asn1"
 	"fmt"
@@ -17,7 +18,8 @@ import (
 // goes with it.
 type privateKey struct {
 	handle object
-	public crypto.PublicKey // *rsa.PublicKey or *ecdsa.PublicKey
+	public crypto.PublicKey // *rsa.PublicKey or *ecdsa.PublicKey; nil for a bare key
+	curve  elliptic.Curve   // of a bare key, which is an EC key
 }
 
 // hashing is what PKCS#11 has for a hash.
@@ -40,11 +42,15 @@ func (k *privateKey) sign(s *session, r wire.SignRequest) ([]byte, error) {
 	switch public := k.public.(type) {
 	case *rsa.PublicKey:
 		return k.signRSA(s, public, r)
-	case *ecdsa.PublicKey:
+	case *ecdsa.PublicKey, nil:
 		if r.Scheme != wire.ECDSA {
 			break
 		}
-		half := (public.Curve.Params().N.BitLen() + 7) / 8
+		curve := k.curve
+		if p, ok := public.(*ecdsa.PublicKey); ok {
+			curve = p.Curve
+		}
+		half := (curve.Params().N.BitLen() + 7) / 8
 		raw, err := s.library.sign(s.handle, pkcs11.CKM_ECDSA, nil, uint(k.handle), r.Digest, 2*half)
 		if err != nil {
 			return nil, err

@@ -80,6 +80,51 @@ func (s *session) publicKeys(objects []object, wanted map[string]bool) (publicHa
 	return all, nil
 }
 
+// askPrivateKeys looks for what private keys without a public half on the token say
+// of it themselves: its DER (CKA_PUBLIC_KEY_INFO), their modulus, or the curve alone.
+func (s *session) askPrivateKeys(private []privateObject, public publicHalves) error {
+	for i := range private {
+		p := &private[i]
+		if len(p.id) == 0 || public.of(p.id, p.label, p.keyType) != nil || p.keyType != pkcs11.CKK_RSA && p.keyType != pkcs11.CKK_EC {
+			continue
+		}
+		a, err := s.read(p.handle, pkcs11.CKA_PUBLIC_KEY_INFO, pkcs11.CKA_MODULUS, pkcs11.CKA_PUBLIC_EXPONENT, pkcs11.CKA_EC_PARAMS)
+		if gone(err) || isOdd(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		half := publicHalf{label: p.label, keyType: p.keyType}
+		if half.public, err = x509.ParsePKIXPublicKey(a[0]); err != nil && p.keyType == pkcs11.CKK_RSA {
+			half.public, err = rsaPublic(a[1], a[2])
+		}
+		_, isRSA := half.public.(*rsa.PublicKey)
+		_, isEC := half.public.(*ecdsa.PublicKey)
+		switch {
+		case err == nil && (isRSA && p.keyType == pkcs11.CKK_RSA || isEC && p.keyType == pkcs11.CKK_EC):
+			public[string(p.id)] = append(public[string(p.id)], half)
+		case p.keyType == pkcs11.CKK_EC:
+			p.curve = servedCurve(a[3])
+		}
+	}
+	return nil
+}
+
+// servedCurve is the curve of CKA_EC_PARAMS where it is one that is served, or nil.
+func servedCurve(parameters []byte) elliptic.Curve {
+	var oid asn1.ObjectIdentifier
+	if rest, err := asn1.Unmarshal(parameters, &oid); err != nil || len(rest) > 0 {
+		return nil
+	}
+	for _, c := range curves[:2] {
+		if c.oid.Equal(oid) {
+			return c.curve
+		}
+	}
+	return nil
+}
+
 // addCertificate takes a certificate for the public half of the key with its CKA_ID.
 func (p publicHalves) addCertificate(id, label, der []byte) {
 	c, err := x509.ParseCertificate(der)

@@ -57,6 +57,10 @@ type Key struct {
 	Type   string `json:"type"`            // "RSA-2048", "P-256", or what it is instead
 	Public []byte `json:"public,omitempty"`
 	Reason string `json:"reason,omitempty"` // why it cannot sign; empty: it can
+
+	// Bare: the token has the private key alone. Public is empty, until whoever has a
+	// certificate that a test signature verifies with fills it in.
+	Bare bool `json:"bare,omitempty"`
 }
 
 // Object returns the name of the object: a digest of its CKA_ID, label and
@@ -64,7 +68,11 @@ type Key struct {
 // own: two private keys may claim the same one, and only one of them is right.
 func (k Key) Object() ObjectID {
 	h := sha256.New()
-	for _, part := range [][]byte{k.ID, []byte(k.Label), k.Public} {
+	public := k.Public
+	if k.Bare {
+		public = nil // the token knows nothing of it
+	}
+	for _, part := range [][]byte{k.ID, []byte(k.Label), public} {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		h.Write(part)
 	}
@@ -83,6 +91,8 @@ type Inventory struct {
 	Token        TokenInfo     `json:"token"`
 	Keys         []Key         `json:"keys"`
 	Certificates []Certificate `json:"certificates"`
+
+	Problem string `json:"problem,omitempty"` // of a SlotList: why the objects could not be read
 
 	// Version names all of the above: what has the same one is the same.
 	Version string `json:"version,omitempty"`
