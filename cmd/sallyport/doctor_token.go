@@ -26,6 +26,9 @@ func (d *doctorVisit) examine(ctx context.Context, token *hsm.Token) {
 	r.add("token", "device", levelOK, "%s, by %s, hardware %s, firmware %s", info.Model, info.Manufacturer, e.Hardware, e.Firmware)
 	r.add("token", "identity", levelOK, "label %q, serial %q, slot %d", info.Label, info.Serial, info.Slot)
 	r.login(e.Flags)
+	if e.Flags.WriteProtected {
+		r.add("token", "writing", levelOK, "the token is write-protected, which Sallyport needs not: keys and certificates are made elsewhere")
+	}
 	r.clock(e.Clock)
 	r.sessions(e.Opening, e.Limits)
 	for _, m := range e.Mechanisms {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -109,6 +110,7 @@ func tokenList(ctx context.Context, f tokenListFlags, stdout, stderr io.Writer) 
 		return err
 	}
 	var all []listing
+	var failed error // the first; one token that fails does not hide the others
 	for _, c := range tokens {
 		var found []listing
 		if c.Settings.PIN == "" {
@@ -116,18 +118,30 @@ func tokenList(ctx context.Context, f tokenListFlags, stdout, stderr io.Writer) 
 		} else {
 			found, err = loggedIn(ctx, c)
 		}
-		if err != nil {
+		if errors.Is(err, errInterrupted) {
 			return err
 		}
+		if err != nil && len(tokens) > 1 {
+			err = hint(fmt.Errorf("token %s: %w", c.Name, err), hintOf(err))
+		}
+		failed = cmp.Or(failed, err)
 		all = append(all, found...)
+	}
+	for _, l := range all {
+		if l.Inventory.Problem != "" {
+			failed = cmp.Or(failed, hint(errors.New("not every token could be read"), "`sallyport token list --label LABEL --pin file:PATH` logs in to one, and says more"))
+		}
 	}
 	if f.json {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
-		return e.Encode(all)
+		if err := e.Encode(all); err != nil {
+			return err
+		}
+		return failed
 	}
 	if len(all) == 0 {
-		return errors.New("the module shows no initialised token")
+		return cmp.Or(failed, errors.New("the module shows no initialised token"))
 	}
 	for i, l := range all {
 		if i > 0 {
@@ -137,7 +151,7 @@ func tokenList(ctx context.Context, f tokenListFlags, stdout, stderr io.Writer) 
 			return err
 		}
 	}
-	return nil
+	return failed
 }
 
 // tokens are those to look at: the configuration's, or the one of the flags.
@@ -231,8 +245,11 @@ func (l listing) print(w io.Writer) error {
 	var table table
 	for _, k := range l.Inventory.Keys {
 		text := hsm.KeyURI(t, k)
-		if k.Reason != "" {
+		switch {
+		case k.Reason != "":
 			text = "cannot sign here: " + k.Reason
+		case k.Bare:
+			text += " (its public key is not on the token, and has to be in a certificate)"
 		}
 		table.row("key", strconv.Quote(k.Label), k.Type, oneLine(text))
 	}
@@ -242,7 +259,9 @@ func (l listing) print(w io.Writer) error {
 	if err := table.print(w, "  "); err != nil {
 		return err
 	}
-	if !l.LoggedIn {
+	if l.Inventory.Problem != "" {
+		fmt.Fprintf(w, "  cannot be read: %s\n", oneLine(l.Inventory.Problem))
+	} else if !l.LoggedIn {
 		fmt.Fprintln(w, "  (without a login; private keys may be hidden)")
 	}
 	return nil

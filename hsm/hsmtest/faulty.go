@@ -62,7 +62,10 @@ const (
 	CKR_SESSION_CLOSED             = 0xb0
 	CKR_SESSION_COUNT              = 0xb1
 	CKR_SESSION_HANDLE_INVALID     = 0xb3
+	CKR_SESSION_READ_ONLY          = 0xb5
+	CKR_SESSION_READ_ONLY_EXISTS   = 0xb7
 	CKR_TOKEN_NOT_PRESENT          = 0xe0
+	CKR_TOKEN_WRITE_PROTECTED      = 0xe2
 	CKR_USER_NOT_LOGGED_IN         = 0x101
 	CKR_USER_PIN_NOT_INITIALIZED   = 0x102
 	CKR_CRYPTOKI_NOT_INITIALIZED   = 0x190
@@ -279,6 +282,12 @@ func (f *Faulty) TokenFlagsOff(flags uint) {
 
 // TokenSerial makes C_GetTokenInfo show another serial, of 16 characters.
 func (f *Faulty) TokenSerial(serial string) { f.change(func() { f.lines["token-serial"] = serial }) }
+
+// WriteProtect makes the token write-protected, until Heal: C_GetTokenInfo shows
+// CKF_WRITE_PROTECTED, and C_OpenSession refuses sessions for writing with rv.
+func (f *Faulty) WriteProtect(rv uint) {
+	f.change(func() { f.lines["write-protected"] = fmt.Sprintf("%#x", rv) })
+}
 
 // PED gives the token a PIN pad, on which pin is entered at each login:
 // C_GetTokenInfo shows CKF_PROTECTED_AUTHENTICATION_PATH, and C_Login refuses

@@ -127,22 +127,22 @@ func (m *module) mechanisms(slot uint) ([]wire.Mechanism, error) {
 // timeSessions opens sessions one after the other, and closes them again.
 func (m *module) timeSessions(slot uint, wanted int) wire.Opening {
 	o := wire.Opening{Wanted: wanted}
-	var open []pkcs11.SessionHandle
+	var open []*session
 	defer func() {
-		for _, h := range open {
-			_ = m.ctx.CloseSession(h)
+		for _, s := range open {
+			s.close()
 		}
 	}()
 	var took []time.Duration
 	for len(open) < wanted {
 		began := time.Now()
-		h, err := m.ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+		s, err := m.openSession(slot)
 		if err != nil {
 			o.Reason = err.Error()
 			break
 		}
 		took = append(took, time.Since(began))
-		open = append(open, h)
+		open = append(open, s)
 	}
 	o.Opened = len(open)
 	if slices.Sort(took); len(took) > 0 {

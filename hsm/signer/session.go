@@ -20,13 +20,23 @@ type session struct {
 }
 
 // openSession opens it for writing, though nothing is written: AWS CloudHSM's
-// library refuses read-only sessions.
+// library refuses read-only sessions. A token that is write-protected has no others.
 func (m *module) openSession(slot uint) (*session, error) {
 	h, err := m.ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION|pkcs11.CKF_RW_SESSION)
+	if writeProtected(err) {
+		h, err = m.ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open a session: %w", err)
 	}
 	return &session{ctx: m.ctx, library: m.calls, handle: h}, nil
+}
+
+// writeProtected reports whether a session was refused because it was to write
+// (PKCS#11 v2.40 §5.6, C_OpenSession; libraries use other codes of the kind as well).
+func writeProtected(err error) bool {
+	rv, ok := returnValue(err)
+	return ok && (rv == pkcs11.CKR_TOKEN_WRITE_PROTECTED || rv == pkcs11.CKR_SESSION_READ_ONLY || rv == pkcs11.CKR_SESSION_READ_ONLY_EXISTS)
 }
 
 // close returns the session. An error changes nothing for the caller: what it

@@ -243,7 +243,7 @@ func slots(settings wire.Settings) (any, error) {
 	for _, t := range tokens {
 		inv, err := m.visible(t)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", t, err)
+			inv.Problem = err.Error() // which says nothing of the others
 		}
 		all.Slots = append(all.Slots, inv)
 	}

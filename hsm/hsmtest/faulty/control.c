@@ -28,6 +28,7 @@ static const struct {
 	[TOKEN_FLAGS] = {"token-flags", NUMBER, STATE},
 	[TOKEN_FLAGS_OFF] = {"token-flags-off", NUMBER, STATE},
 	[TOKEN_SERIAL] = {"token-serial", WORD, STATE},
+	[WRITE_PROTECTED] = {"write-protected", CODE, STATE},
 	[PED] = {"ped", WORD, STATE},
 	[LOSE_SESSIONS] = {"lose-sessions", WORD, STATE},
 	[LOSE_LOGIN] = {"lose-login", WORD, STATE},

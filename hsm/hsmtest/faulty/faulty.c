@@ -145,6 +145,10 @@ static CK_RV own_GetTokenInfo(CK_ULONG slot, CK_TOKEN_INFO *info)
 		memset(info->firmware, (int)r.value, sizeof info->firmware);
 		spoil();
 	}
+	if (rv == CKR_OK && in_force(WRITE_PROTECTED, ANY, &r)) {
+		info->flags |= CKF_WRITE_PROTECTED;
+		spoil();
+	}
 	if (rv == CKR_OK && in_force(PED, ANY, &r)) {
 		info->flags |= CKF_PROTECTED_AUTHENTICATION_PATH;
 		spoil();
@@ -154,6 +158,11 @@ static CK_RV own_GetTokenInfo(CK_ULONG slot, CK_TOKEN_INFO *info)
 
 static CK_RV own_OpenSession(CK_ULONG slot, CK_ULONG flags, void *application, void *notify, CK_ULONG *session)
 {
+	struct rule r;
+	if ((flags & CKF_RW_SESSION) && in_force(WRITE_PROTECTED, ANY, &r)) {
+		spoil();
+		return (CK_RV)r.value;
+	}
 	CK_RV rv = real->C_OpenSession(slot, flags, application, notify, session);
 	if (rv == CKR_OK) {
 		lock();
