@@ -115,8 +115,22 @@ func keyOf(t *testing.T, token *hsm.Token) *hsm.Key {
 	return keys[0]
 }
 
-func patient(c *hsm.Config)   { c.SignTimeout = time.Minute }
-func impatient(c *hsm.Config) { c.SignTimeout = 500 * time.Millisecond }
+func patient(c *hsm.Config) { c.SignTimeout = time.Minute }
+
+// impatient is a sign timeout that is short for this machine as it is now: a process can
+// be replaced within it, and a signature be made, several times over.
+func impatient(t *testing.T, s *hsmtest.Token, f *hsmtest.Faulty) func(*hsm.Config) {
+	t.Helper()
+	began := time.Now()
+	t.Run("how long it takes", func(t *testing.T) {
+		_, k := up(t, s, f, patient)
+		if err := sign(k); err != nil {
+			t.Fatal(err)
+		}
+	})
+	took := time.Since(began)
+	return func(c *hsm.Config) { c.SignTimeout = 500*time.Millisecond + 8*took }
+}
 
 var errWrongSignature = errors.New("the signature is wrong")
 
@@ -433,7 +447,7 @@ func TestFaulty_AProcessThatHangsIsReplaced(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := hsmtest.NewFaulty(t, s)
-			_, k := up(t, s, f, impatient)
+			_, k := up(t, s, f, impatient(t, s, f))
 			before := f.Processes()
 			c.hang(f)
 			if err := sign(k); !errors.Is(err, c.want) {
@@ -534,7 +548,7 @@ func TestFaulty_ATokenThatSignsNoMoreIsDown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := hsmtest.NewFaulty(t, s)
-			token, k := up(t, s, f, impatient)
+			token, k := up(t, s, f, impatient(t, s, f))
 			if err := sign(k); err != nil {
 				t.Fatal(err)
 			}
@@ -561,7 +575,7 @@ func TestFaulty_ATokenThatSignsNoMoreIsDown(t *testing.T) {
 func TestFaulty_ATokenThatIsSlowToComeBackIsNotBusy(t *testing.T) {
 	s := hsmtest.New(t)
 	f := hsmtest.NewFaulty(t, s)
-	_, k := up(t, s, f, impatient)
+	_, k := up(t, s, f, impatient(t, s, f))
 	f.Hang("C_Login")
 	if err := syscall.Kill(f.Processes()[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
