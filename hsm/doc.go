@@ -80,4 +80,7 @@
 // all others for a while, and has the tokens read anew. A certificate that
 // expires, or whose key is gone, is kept in use for want of a better one, and
 // comes after those of other entries.
+//
+// A panic while a site is looked at, or a token is read, costs that site or token its
+// turn, and one in what a signer process says ends that process (panic.go).
 package hsm

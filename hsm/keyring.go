@@ -151,11 +151,11 @@ func (r *Keyring) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			r.schedule(now)
-			r.round(ctx, false)
+			guarded(r.log, "keyring", func() { r.round(ctx, false) })
 		case <-r.rescan:
-			r.round(ctx, true)
+			guarded(r.log, "keyring", func() { r.round(ctx, true) })
 		case <-r.kick:
-			r.refresh(ctx, time.Now())
+			guarded(r.log, "keyring", func() { r.refresh(ctx, time.Now()) })
 		}
 		select {
 		case <-ctx.Done():
@@ -201,7 +201,10 @@ func (r *Keyring) readTokens(ctx context.Context, whole bool) map[string]error {
 	var reading sync.WaitGroup
 	for _, t := range r.tokens {
 		reading.Go(func() {
-			err := t.rescan(ctx, whole)
+			var err error
+			if guarded(r.log, "keyring", func() { err = t.rescan(ctx, whole) }) {
+				err = errPanicked
+			}
 			if err == nil || ctx.Err() != nil {
 				return
 			}
@@ -225,25 +228,33 @@ func (r *Keyring) refresh(ctx context.Context, now time.Time) []Change {
 	r.forget()
 	var changes []Change
 	for _, c := range r.sites {
-		before := *c.serving.Load()
-		after := make([]served, len(c.entries))
-		var here []Change
-		for i, e := range c.entries {
-			after[i] = r.serve(ctx, i, e, before[i], now)
-			here = append(here, compare(c.site, before[i], after[i])...)
-			r.warnOfGap(c.site, before[i], after[i])
-		}
+		guarded(r.log, "keyring", func() { changes = append(changes, r.renew(ctx, c, now)...) })
 		if ctx.Err() != nil {
 			return nil
 		}
-		c.serve(after)
-		changes = append(changes, here...)
 	}
 	for _, c := range changes {
 		c.log(r.log)
 	}
 	r.remind(now)
 	return changes
+}
+
+// renew looks at one site again, and swaps what it serves.
+func (r *Keyring) renew(ctx context.Context, c *Certificates, now time.Time) []Change {
+	before := *c.serving.Load()
+	after := make([]served, len(c.entries))
+	var here []Change
+	for i, e := range c.entries {
+		after[i] = r.serve(ctx, i, e, before[i], now)
+		here = append(here, compare(c.site, before[i], after[i])...)
+		r.warnOfGap(c.site, before[i], after[i])
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	c.serve(after)
+	return here
 }
 
 // serve decides what entry i serves: of all keys that it names, those with a

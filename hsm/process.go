@@ -119,7 +119,11 @@ func startProcess(c Config, log *slog.Logger) (*process, error) {
 		condemned: make(chan struct{}), ended: make(chan struct{}),
 		drained: make(chan struct{}), exited: make(chan struct{}),
 	}
-	p.owned.Go(p.read)
+	p.owned.Go(func() {
+		if guarded(log, "signer connection", p.read) {
+			p.end(errPanicked)
+		}
+	})
 	p.owned.Go(p.watch)
 	p.owned.Go(p.reap)
 	return p, nil
