@@ -149,15 +149,13 @@ use_go() {
 # not_before reports whether version $1 is $2 or later.
 not_before() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-# need_home finds a home for who has none, as in some CI systems and services: Go keeps
-# what it builds there. Where there is none that can be written to, it is not kept.
+# need_home finds a home for who has none, as in some CI systems and services: Go and its
+# tools keep what they build there.
 need_home() {
 	[ -n "${HOME-}" ] || HOME=$(getent passwd "$(id -u)" | cut -d: -f6) || true
-	export HOME=${HOME:-/nonexistent}
-	if [ ! -w "$HOME" ]; then
-		local place
-		place=$(mktemp -d)
-		echo "there is no home folder that can be written to; Go builds in $place" >&2
-		export GOCACHE="${GOCACHE:-$place/cache}" GOPATH="${GOPATH:-$place/go}"
-	fi
+	[ -w "${HOME:-/nonexistent}" ] || {
+		HOME=$(mktemp -d)
+		echo "there is no home folder that can be written to; Go builds in $HOME" >&2
+	}
+	export HOME
 }
