@@ -223,6 +223,7 @@ func TestKey_LoadTellsOfFailures(t *testing.T) {
 		t.Errorf("wrong signatures: %+v", l)
 	}
 	f.Heal()
+	a = try(t, up(t, c), "rsa")
 	f.Return("C_Sign", hsmtest.CKR_KEY_FUNCTION_NOT_PERMITTED, 0)
 	if l := a.Key.Load(t.Context(), a.Scheme, 4, 0); l.Err == nil || !strings.Contains(l.Err.Error(), "CKR_KEY_FUNCTION_NOT_PERMITTED") {
 		t.Errorf("failing signatures: %+v", l)

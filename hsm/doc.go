@@ -13,6 +13,8 @@
 //	queue         hands out the processes' sessions: to ECDSA and RSA by weight, and
 //	              within each to clients in turns (turns.go); whose turn would come
 //	              too late is refused (flow.go), which is counted and logged (refusal.go)
+//	record        how the signatures of a process have gone
+//	distrust      what is held against a token that gave a wrong signature
 //	pace          how fast the token has been of late
 //	URI           names keys (RFC 7512)
 //	Key           a private key, on one token or several; a crypto.Signer
@@ -72,6 +74,15 @@
 // makes a test signature, with the key that signed last, before it gets work.
 // When successors fail too, further ones come with a backoff that grows to some
 // seconds and jitters, and what asks for a signature meanwhile fails at once.
+//
+// A wrong signature (class Wrong) never leaves its signer process. By a key that has
+// given right ones, it puts the whole token down: all its processes are condemned, the
+// log, the state's reason and a metric say so, and handshakes are made with what other
+// tokens hold or fail. The token is left alone for a pause that doubles from 5 s to 5
+// minutes with each wrong signature within an hour, and comes back when a new process
+// has made 64 right ones in a row of what was answered wrong; for that hour each
+// signature is verified (distrust.go). A key that never gave a right one has a
+// stranger's public half, and is unfit.
 //
 // A refused login locks the token until Unlock, and so do two in a row that
 // ended without an answer. A token that was never up is worth waiting for only

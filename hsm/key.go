@@ -212,6 +212,10 @@ func (k *Key) sign(ctx context.Context, r wire.SignRequest, elsewhere func() boo
 	at := max(0, k.choose(-1)) // one that is not live says why
 	for tries := 1; ; tries++ {
 		signature, retry, err := k.holders[at].sign(ctx, r)
+		if err == nil && k.info.Bare && !verify(k.public, r.Digest, signature, scheme{kind: r.Scheme, hash: r.Hash}) {
+			// Another key may have taken its place; the next reading finds out.
+			signature, retry, err = nil, true, problem(ErrUnfit, "", "a signature with key %q does not verify", k.uri)
+		}
 		if err == nil || !retry || tries == mostTries || ctx.Err() != nil {
 			return signature, err
 		}

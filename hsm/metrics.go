@@ -17,6 +17,7 @@ type Metrics struct {
 	duration   *prometheus.HistogramVec
 	refused    *prometheus.CounterVec
 	starts     *prometheus.CounterVec
+	wrong      *prometheus.CounterVec
 }
 
 var signatureBuckets = prometheus.ExponentialBuckets(0.0001, 2, 16) // 100 µs to 3.3 s
@@ -44,18 +45,23 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "Signatures that got no session, by reason: the wait would have been too long (wait), too many waited (full), " +
 				"the wait was in vain (timeout), the client hung up (left), the token was down (down), the handshake was given up (canceled).",
 		}, []string{"token", "kind", "reason"}),
+		wrong: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_signatures_wrong_total",
+			Help: "Wrong signatures that a token gave. None of them left its signer process.",
+		}, []string{"token"}),
 		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_signer_starts_total",
 			Help: "Signer processes started for a token.",
 		}, []string{"token"}),
 	}
-	r.MustRegister(m.signatures, m.wait, m.duration, m.refused, m.starts)
+	r.MustRegister(m.signatures, m.wait, m.duration, m.refused, m.starts, m.wrong)
 	return m
 }
 
 // tokenMetrics are one token's, looked up once.
 type tokenMetrics struct {
 	starts   prometheus.Counter
+	wrong    prometheus.Counter
 	ok       map[wire.Scheme]prometheus.Counter
 	failed   map[wire.Scheme]prometheus.Counter
 	duration map[wire.Scheme]prometheus.Observer
@@ -66,6 +72,7 @@ type tokenMetrics struct {
 func (m *Metrics) token(t *Token) *tokenMetrics {
 	tm := &tokenMetrics{
 		starts:   m.starts.WithLabelValues(t.Name()),
+		wrong:    m.wrong.WithLabelValues(t.Name()),
 		ok:       make(map[wire.Scheme]prometheus.Counter),
 		failed:   make(map[wire.Scheme]prometheus.Counter),
 		duration: make(map[wire.Scheme]prometheus.Observer),

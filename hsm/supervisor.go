@@ -66,6 +66,15 @@ func (s *supervisor) run(ctx context.Context) {
 			pause = 0 // what comes after Unlock is a new beginning
 			continue
 		}
+		if _, bad := wrong(err); bad {
+			s.token.report(s.index, phaseDown, outward(err))
+			select {
+			case <-time.After(s.token.distrust.left(time.Now())):
+			case <-ctx.Done():
+			}
+			pause = backoffLeast // nobody waits for what has to make amends first
+			continue
+		}
 		if up && (fair || s.spend(time.Now())) {
 			pause = 0
 			continue
@@ -119,7 +128,7 @@ func (s *supervisor) serve(ctx context.Context, hopeful bool) (up, fair bool, er
 		err = ctx.Err()
 	}
 	t.queue.remove(seat)
-	if ctx.Err() == nil {
+	if _, bad := wrong(err); ctx.Err() == nil && !bad {
 		t.report(s.index, phaseStarting, err)
 	}
 	s.retiring.Go(func() { t.retire(ctx, p) })
@@ -173,12 +182,25 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 	defer cancel()
 	settings := t.config.Settings
 	settings.Again = t.loginUnsure()
+	sample := t.distrust.doubted(time.Now())
+	settings.Doubt = sample != nil
 	err = p.ask(opening, wire.Open, settings, &inv)
 	if err == nil {
 		t.noteLogin()
+		if sample != nil {
+			err = t.makeAmends(opening, p, *sample)
+		}
+		if err != nil && !refused(err) {
+			p.stop()
+			return nil, inv, fmt.Errorf("test signature: %w", err)
+		}
 		if err = t.tryOut(opening, p, inv); err != nil {
 			p.stop()
 			return nil, inv, err
+		}
+		if sample == nil && t.distrust.doubted(time.Now()) != nil { // by another process, since this one was started
+			p.stop()
+			return nil, inv, &wire.Failure{Class: wire.Wrong, Cause: "the token gave a wrong signature meanwhile"}
 		}
 		t.openTook.Store(int64(time.Since(began)))
 		return p, inv, nil

@@ -74,6 +74,7 @@ type Token struct {
 	opening  chan struct{} // held by the one process that is being opened
 	pace     pace
 	hiccups  hiccups
+	distrust distrust
 	openTook atomic.Int64                     // how long the last process took to open, in nanoseconds
 	trial    atomic.Pointer[wire.SignRequest] // the last one that was made: what a new process shows itself by
 
@@ -545,8 +546,12 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 	case err == nil:
 		s.process.record.made()
 		t.pace.note(l, time.Since(sent))
-		t.trial.Store(&r)
+		if last := t.trial.Swap(&r); last == nil || last.Object != r.Object {
+			t.distrust.trust(r.Object)
+		}
 		return signature, s.process, false, nil
+	case errors.As(err, &f) && f.Class == wire.Wrong:
+		return nil, s.process, true, t.noteWrong(r, f)
 	case mayPass(err) && !s.process.record.failed():
 		t.noteHiccup(err)
 		return nil, s.process, true, outward(err)

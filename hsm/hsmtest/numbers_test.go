@@ -32,7 +32,7 @@ func TestFaulty_OddNumbersAreDoubted(t *testing.T) {
 		{"C_GetSlotList", []uint{1 << 20, 1 << 62, math.MaxUint}, false, "C_GetSlotList speaks of"},
 		{"C_FindObjects", []uint{1, 1 << 20, 1 << 62, math.MaxUint}, false, "C_FindObjects"},
 		{"C_GetAttributeValue", []uint{0, 1, 7, 1 << 20, 1 << 31, 1 << 62, math.MaxUint - 1, math.MaxUint}, false, ""},
-		{"C_Sign", []uint{0, 1, 63, 1 << 20, 1 << 31, 1 << 62, math.MaxUint}, false, "a signature of"},
+		{"C_Sign", []uint{0, 1, 63, 1 << 20, 1 << 31, 1 << 62, math.MaxUint}, false, "a wrong signature: it has"},
 	} {
 		for _, n := range c.numbers {
 			t.Run(fmt.Sprintf("%s gives %#x", c.function, n), func(t *testing.T) {

@@ -245,7 +245,7 @@ func (l library) sign(s pkcs11.SessionHandle, mechanism uint, parameter []byte, 
 		C.ulong(key), (*C.uchar)(unsafe.SliceData(data)), C.ulong(len(data)), (*C.uchar)(unsafe.SliceData(signature)), &n))
 	switch {
 	case errors.Is(err, pkcs11.Error(pkcs11.CKR_BUFFER_TOO_SMALL)), err == nil && n > C.ulong(most):
-		return nil, odd("a signature of %d bytes, where there can be %d", uint(n), most)
+		return nil, odd("it has %d bytes, where there can be %d", uint(n), most)
 	case err != nil:
 		return nil, err
 	}

@@ -30,6 +30,9 @@
 // session, looks a key up by three searches over all objects, knows no key whose
 // public half is missing, and puts sessions back in use that are no longer good.
 //
+// No wrong signature leaves this process (verify.go): each of RSA is verified, of ECDSA
+// the first ones of each key, a sample of the others, and all while there is doubt.
+//
 // Objects are read in one pass, and only where the list of their handles has changed
 // or that is due (reading.go).
 //

@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"fmt"
 	"math/big"
+	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
 
@@ -20,6 +21,7 @@ type privateKey struct {
 	handle object
 	public crypto.PublicKey // *rsa.PublicKey or *ecdsa.PublicKey; nil for a bare key
 	curve  elliptic.Curve   // of a bare key, which is an EC key
+	made   atomic.Uint64    // signatures of ECDSA
 }
 
 // hashing is what PKCS#11 has for a hash.
@@ -55,7 +57,7 @@ func (k *privateKey) sign(s *session, r wire.SignRequest) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return ecdsaDER(raw, half)
+		return ecdsaDER(raw, curve.Params().N)
 	}
 	return nil, fmt.Errorf("%s is not for this type of key", r.Scheme)
 }
@@ -74,17 +76,23 @@ func (k *privateKey) signRSA(s *session, public *rsa.PublicKey, r wire.SignReque
 		return nil, fmt.Errorf("%s is not for this type of key", r.Scheme)
 	}
 	if err == nil && len(raw) != public.Size() {
-		err = odd("a signature of %d bytes, where the key's have %d", len(raw), public.Size())
+		err = odd("it has %d bytes, and those of the key have %d", len(raw), public.Size())
 	}
 	return raw, err
 }
 
 // ecdsaDER encodes a signature as PKCS#11 has it: r and s, each of half its
 // length (v2.40 §2.3.6). Libraries exist that leave leading zeros out, of both alike.
-func ecdsaDER(raw []byte, half int) ([]byte, error) {
-	if len(raw) == 0 || len(raw)%2 != 0 || len(raw) > 2*half {
-		return nil, odd("a signature of %d bytes, where the key's have %d", len(raw), 2*half)
+// Numbers that no signature of the curve's order has are odd.
+func ecdsaDER(raw []byte, order *big.Int) ([]byte, error) {
+	most := 2 * ((order.BitLen() + 7) / 8)
+	if len(raw) == 0 || len(raw)%2 != 0 || len(raw) > most {
+		return nil, odd("it has %d bytes, and those of the key have %d", len(raw), most)
 	}
 	n := len(raw) / 2
-	return asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(raw[:n]), new(big.Int).SetBytes(raw[n:])})
+	r, s := new(big.Int).SetBytes(raw[:n]), new(big.Int).SetBytes(raw[n:])
+	if r.Sign() == 0 || s.Sign() == 0 || r.Cmp(order) >= 0 || s.Cmp(order) >= 0 {
+		return nil, odd("its numbers are not between 0 and the curve's order")
+	}
+	return asn1.Marshal(struct{ R, S *big.Int }{r, s})
 }

@@ -87,6 +87,7 @@ type signer struct {
 	queue  chan job             // for the workers
 	orders chan order           // for obey
 	keys   atomic.Pointer[keys] // what the workers sign with; nil before Open
+	doubt  atomic.Bool          // every signature is verified
 	open   *openToken           // obey's own
 }
 
@@ -190,6 +191,7 @@ func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
 		return nil, err
 	}
 	s.open = open
+	s.doubt.Store(settings.Doubt)
 	inv, err := s.list(wire.ListRequest{Whole: true})
 	if err != nil {
 		return nil, err
@@ -205,6 +207,9 @@ func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
 
 // errNotOpen answers questions about the open token that come before Open.
 var errNotOpen = errors.New("the token is not open")
+
+// errNoSuchKey answers a signature by a key that the last reading did not find.
+var errNoSuchKey = errors.New("the token no longer holds this key")
 
 // list reads the objects and swaps the keys that the workers sign with.
 func (s *signer) list(q wire.ListRequest) (any, error) {
@@ -260,12 +265,4 @@ func (s *signer) work(session *session) {
 		}
 		_ = s.out.Write(f) // Run sees the same end of the connection
 	}
-}
-
-func (s *signer) sign(session *session, r wire.SignRequest) ([]byte, error) {
-	key, ok := (*s.keys.Load())[r.Object]
-	if !ok {
-		return nil, errors.New("the token no longer holds this key")
-	}
-	return key.sign(session, r)
 }

@@ -22,6 +22,9 @@ type Settings struct {
 	// Again: the last login did not come to a good end. A token that has
 	// counted a wrong PIN since is then left alone.
 	Again bool `json:"again,omitempty"`
+
+	// Doubt: the token has given a wrong signature of late. All are verified.
+	Doubt bool `json:"doubt,omitempty"`
 }
 
 // NoPIN is Settings.PIN where none is sent: it is entered on the device, or the
@@ -215,10 +218,12 @@ const (
 	Device
 	// Request: this question cannot be answered; the token is well.
 	Request
+	// Wrong: the token gave a wrong signature, which is not passed on.
+	Wrong
 )
 
 func (c Class) String() string {
-	names := [...]string{Setup: "setup", PIN: "pin", Session: "session", Device: "device", Request: "request"}
+	names := [...]string{Setup: "setup", PIN: "pin", Session: "session", Device: "device", Request: "request", Wrong: "wrong"}
 	if int(c) < len(names) && names[c] != "" {
 		return names[c]
 	}
@@ -262,7 +267,7 @@ func ParseFailure(b []byte) (*Failure, error) {
 		return nil, malformed
 	}
 	f := &Failure{Class: Class(b[0]), Code: binary.BigEndian.Uint64(b[1:])}
-	if f.Class < Setup || f.Class > Request {
+	if f.Class < Setup || f.Class > Wrong {
 		return nil, fmt.Errorf("%w: %s", ErrFrame, f.Class)
 	}
 	b = b[1+8:]

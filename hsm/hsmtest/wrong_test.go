@@ -1,0 +1,123 @@
+package hsmtest_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"sallyport/hsm"
+	"sallyport/hsm/hsmtest"
+)
+
+// A wrong signature reaches nobody, whatever is wrong with it, and the token that
+// gave it is down with the reason.
+func TestFaulty_AWrongSignatureReachesNobody(t *testing.T) {
+	s := hsmtest.New(t)
+	for _, how := range []string{"yes", "zeros", "short", "long"} {
+		for name, c := range map[string]struct {
+			label string
+			opts  crypto.SignerOpts
+		}{
+			"ECDSA":       {"ec", crypto.SHA256},
+			"PKCS#1 v1.5": {"rsa", crypto.SHA256},
+			"PSS":         {"rsa", &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}},
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				f := hsmtest.NewFaulty(t, s)
+				token, logs := run(t, s, f)
+				if err := token.Ready(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				u, err := hsm.ParseURI("pkcs11:object=" + c.label)
+				if err != nil {
+					t.Fatal(err)
+				}
+				keys, _, err := hsm.FindKeys([]*hsm.Token{token}, u)
+				if err != nil {
+					t.Fatal(err)
+				}
+				digest := sha256.Sum256([]byte("message"))
+				if _, err := keys[0].Sign(nil, digest[:], c.opts); err != nil { // as its proof does
+					t.Fatal(err)
+				}
+				f.SpoilSignatures(how)
+				for range 3 {
+					signature, err := keys[0].Sign(nil, digest[:], c.opts)
+					if err == nil {
+						t.Fatalf("it gave %x", signature)
+					}
+					if !errors.Is(err, hsm.ErrDown) || !strings.Contains(err.Error(), "the token gave a wrong signature") {
+						t.Errorf("got %v", err)
+					}
+				}
+				eventuallyTrue(t, "the token is down", func() bool {
+					state, reason := token.State()
+					return state == hsm.Down && strings.Contains(fmt.Sprint(reason), "the token gave a wrong signature")
+				})
+				if trouble := token.Status().Trouble; trouble.Err == nil || !strings.Contains(trouble.Err.Error(), "wrong signature") {
+					t.Errorf("the status says %v", trouble.Err)
+				}
+				for _, want := range []string{"level=ERROR", "the token gave a wrong signature and is not used", "key=" + c.label} {
+					if !strings.Contains(logs.String(), want) {
+						t.Errorf("the log lacks %q", want)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A token that gave a wrong signature comes back by many right ones, and not before.
+func TestFaulty_ATokenThatGaveAWrongSignatureMakesAmends(t *testing.T) {
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, k := up(t, s, f)
+	if err := sign(k); err != nil {
+		t.Fatal(err)
+	}
+	f.WrongSignature(1)
+	if err := sign(k); !errors.Is(err, hsm.ErrDown) {
+		t.Fatalf("got %v", err)
+	}
+	f.ResetStats()
+	eventuallyTrue(t, "it is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
+	if c := f.Stats()["C_Sign"]; c.Made < 64 {
+		t.Errorf("it had to make %d signatures", c.Made)
+	}
+	if err := sign(k); err != nil {
+		t.Error(err)
+	}
+}
+
+// A key whose public half on the token is another one's is unfit; the token is not to
+// blame, nor the other keys.
+func TestFaulty_AKeyWithAStrangersPublicHalfIsUnfit(t *testing.T) {
+	s := hsmtest.New(t)
+	s.GenerateKey("strange", "31", "EC:prime256v1")
+	s.Tool("--delete-object", "--type", "pubkey", "--id", "31")
+	s.WriteCertificate("ec", "31", s.Issue(s.Public("ec", "02").(*ecdsa.PublicKey), nil))
+	f := hsmtest.NewFaulty(t, s)
+	token, k := up(t, s, f)
+	u, err := hsm.ParseURI("pkcs11:object=strange")
+	if err != nil {
+		t.Fatal(err)
+	}
+	strange, _, err := hsm.FindKeys([]*hsm.Token{token}, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sign(strange[0]); !errors.Is(err, hsm.ErrUnfit) || !strings.Contains(err.Error(), "does not verify") {
+		t.Errorf("got %v", err)
+	}
+	if err := sign(k); err != nil {
+		t.Error(err)
+	}
+	if state, reason := token.State(); state != hsm.Up {
+		t.Errorf("it is %s: %v", state, reason)
+	}
+}
