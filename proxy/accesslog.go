@@ -49,13 +49,36 @@ const (
 	maxLoggedPath   = 256
 )
 
-// logged is a text of the client's as the log has it.
+// logged is a text of the client's as the log has it. In a request that was refused it may hold
+// anything: what could end a line, or be taken for the log's own words, is escaped.
 func logged(text []byte, most int) string {
-	if len(text) <= most {
-		return string(text)
+	cut := len(text) > most
+	if cut {
+		text = text[:most]
 	}
-	return string(text[:most]) + "..."
+	var escaped []byte
+	for i, c := range text {
+		if c > ' ' && c < 0x7f && c != '"' && c != '\\' {
+			if escaped != nil {
+				escaped = append(escaped, c)
+			}
+			continue
+		}
+		if escaped == nil {
+			escaped = append(make([]byte, 0, 2*len(text)), text[:i]...)
+		}
+		escaped = append(escaped, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+	}
+	if escaped != nil {
+		text = escaped
+	}
+	if cut {
+		return string(text) + "..."
+	}
+	return string(text)
 }
+
+const hexDigits = "0123456789abcdef"
 
 // protocolName is the protocol as logs have it.
 func protocolName(r *message.Request) string {

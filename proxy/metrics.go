@@ -19,6 +19,7 @@ import (
 // everything that no site serves.
 type metrics struct {
 	requests          *prometheus.CounterVec
+	failures          *prometheus.CounterVec
 	duration          *prometheus.HistogramVec
 	handshakes        *prometheus.CounterVec
 	handshakeDuration *prometheus.HistogramVec
@@ -38,6 +39,10 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 			Name: "sallyport_requests_total",
 			Help: "Requests that are over, tunnels included.",
 		}, []string{"site", "pool", "method", "code", "protocol"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_requests_failed_total",
+			Help: "Requests that no backend's whole answer was the end of, by the access log's outcome: refused, failed or left by their clients.",
+		}, []string{"outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sallyport_request_duration_seconds",
 			Help:    "Time from a request's head to the end of its answer, without tunnels.",
@@ -92,7 +97,7 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 		m.shortages.WithLabelValues(place)
 	}
 	return m, errors.Join(
-		r.Register(m.requests), r.Register(m.duration), r.Register(newInFlight(requests)),
+		r.Register(m.requests), r.Register(m.failures), r.Register(m.duration), r.Register(newInFlight(requests)),
 		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.handshakesUnused), r.Register(m.handshakesHeld), r.Register(m.headersRefused), r.Register(m.connections),
 		r.Register(m.panics), r.Register(m.shortages), r.Register(m.blames),
 	)
@@ -127,6 +132,9 @@ func (m *metrics) request(x *exchange) {
 		of = &series{site: siteName(x.site)}
 	}
 	of.counter(m, key).Inc()
+	if x.outcome != nil {
+		m.failures.WithLabelValues(x.outcome.outcome).Inc()
+	}
 	if x.tunnel == nil {
 		of.observer(m).Observe(time.Since(x.began).Seconds())
 	}

@@ -67,16 +67,18 @@ func (l *listener) answerRequests(h *http1Client) {
 
 // refuse answers what is no request, and writes that down.
 func (l *listener) refuse(c *conn, h *http1.ServerConn, bad *http1.Error) {
-	l.noteRefused(c, message.Request{Major: 1, Minor: 1}, bad.Status, bad.Reason)
+	l.noteRefused(c, h.Refused(), bad.Status, bad.Reason)
 	h.Refuse(bad)
 }
 
-// noteRefused writes down what a codec has refused.
-func (l *listener) noteRefused(c *conn, in message.Request, status int, reason string) {
+// noteRefused writes down what a codec has refused, with what it has read of it.
+func (l *listener) noteRefused(c *conn, in *message.Request, status int, reason string) {
 	x := exchanges.Get().(*exchange)
 	x.server, x.listener, x.conn, x.site = l.server, l, c, c.site
-	x.in = &in
+	x.in = in
+	x.path, _ = cutQuery(in.Path)
 	x.began = time.Now()
+	x.nameRequest()
 	x.status = status
 	x.outcome = &failure{status, reason}
 	x.finish()
@@ -112,7 +114,7 @@ func (l *listener) serveHTTP2(c *conn, t net.Conn) {
 	if s, ok := c.Conn.(*tcpConn); ok {
 		cfg.Heard = s.heard
 	}
-	cfg.Refused = func(status int, reason string) { l.noteRefused(c, message.Request{Major: 2}, status, reason) }
+	cfg.Refused = func(r *message.Request, status int, reason string) { l.noteRefused(c, r, status, reason) }
 	h := &http2Client{http2.NewServerConn(t, cfg, func(x message.Exchange) { l.handle(c, x) })}
 	l.server.clients.add(h)
 	go l.run(c, t, h)

@@ -9,9 +9,8 @@ import (
 // named beside it.
 type Config struct {
 	Secure      bool // the connection has TLS: a target that names a scheme must name https, and otherwise http
-	MaxHead     int  // 64 KiB, and of a body's trailers
+	MaxHead     int  // 64 KiB, its first line included (414), and of a body's trailers
 	MaxFields   int  // 100 field lines, and as many trailers
-	MaxTarget   int  // 8 KiB
 	Underscores bool // let field names with underscores through; some backends take them for dashes
 
 	Header time.Duration // 10s, a head as a whole
@@ -24,7 +23,6 @@ type Config struct {
 func (c Config) WithDefaults() *Config {
 	c.MaxHead = cmp.Or(c.MaxHead, 64<<10)
 	c.MaxFields = cmp.Or(c.MaxFields, 100)
-	c.MaxTarget = cmp.Or(c.MaxTarget, 8<<10)
 	c.Header = cmp.Or(c.Header, 10*time.Second)
 	c.Read = cmp.Or(c.Read, 30*time.Second)
 	c.Write = cmp.Or(c.Write, 30*time.Second)

@@ -58,8 +58,9 @@ type facts struct {
 func (h *facts) take(f message.Field) (keep bool, err *Error) {
 	switch f.ID {
 	case message.Host:
-		h.host = f.Value
-		h.hosts++
+		if h.hosts++; h.hosts == 1 {
+			h.host = f.Value
+		}
 	case message.ContentLength:
 		if h.length >= 0 {
 			return false, errTwoLengths

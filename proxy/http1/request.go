@@ -22,7 +22,7 @@ type requestHead struct {
 
 // begin starts, or starts again where the input's buffer was replaced.
 func (h *requestHead) begin(in *input) {
-	*h = requestHead{cfg: h.cfg}
+	*h = requestHead{cfg: h.cfg, minor: 1}
 	h.length = -1
 	h.from(in)
 	in.buf.forget()
@@ -38,7 +38,7 @@ func (h *requestHead) parse(in *input) (bool, *Error) {
 		case more:
 			return true, h.incomplete(in)
 		case h.pos-in.r > h.cfg.MaxHead:
-			return false, errHeadLong
+			return false, h.tooLong(line)
 		case h.method == nil:
 			err = h.first(line)
 		case len(line) == 0:
@@ -59,38 +59,40 @@ func (h *requestHead) incomplete(in *input) *Error {
 	case h.method != nil:
 	case len(line) > 0 && line[0] != '\r' && classes[line[0]]&isToken == 0:
 		return errGarbage
-	case len(line) > h.cfg.MaxTarget+len("OPTIONS  HTTP/1.1"):
-		return errTargetLong
 	}
 	if in.w-in.r > h.cfg.MaxHead {
-		return errHeadLong
+		return h.tooLong(line)
 	}
 	return nil
 }
 
-// maxMethod is more than any registered method has.
-const maxMethod = 32
+// tooLong is for a head that is beyond its limit within line. In the first one that is the
+// target's doing, of which the beginning is kept for the log.
+func (h *requestHead) tooLong(line []byte) *Error {
+	if h.method != nil {
+		return errHeadLong
+	}
+	method, target, ok := bytes.Cut(line, []byte{' '})
+	if !ok || !syntax.Method(method) {
+		return errGarbage
+	}
+	h.method, h.target = method, target
+	return errTargetLong
+}
 
 func (h *requestHead) first(line []byte) *Error {
 	if len(line) == 0 && !h.skipped {
 		h.skipped = true // RFC 9112 §2.2
 		return nil
 	}
-	method, rest, ok := bytes.Cut(line, []byte{' '})
-	if !ok {
-		return errGarbage
-	}
-	if len(method) == 0 || len(method) > maxMethod || !all(method, isToken) {
-		return errMethod
-	}
+	method, rest, _ := bytes.Cut(line, []byte{' '})
 	target, version, ok := bytes.Cut(rest, []byte{' '})
 	if !ok || len(target) == 0 {
 		return errGarbage // HTTP/0.9 too
 	}
-	if len(target) > h.cfg.MaxTarget {
-		return errTargetLong
+	if h.method, h.target = method, target; !syntax.Method(method) {
+		return errMethod
 	}
-	h.method, h.target = method, target
 	var err *Error
 	h.minor, err = parseVersion(version)
 	return err
@@ -109,9 +111,9 @@ func parseVersion(b []byte) (minor uint8, err *Error) {
 		if b[5] == '1' {
 			return 1, nil
 		}
-		return 0, errVersionOther
+		return 1, errVersionOther
 	}
-	return 0, errVersion
+	return 1, errVersion
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
@@ -129,6 +131,15 @@ func (h *requestHead) field(in *input, line []byte) *Error {
 		in.buf.fields = append(in.buf.fields, f)
 	}
 	return err
+}
+
+// line is what a log tells of a head that was refused.
+func (h *requestHead) line(in *input) *message.Request {
+	r := &message.Request{Method: h.method, Authority: h.host, Path: h.target, Major: 1, Minor: h.minor}
+	if h.method == nil {
+		r.Path, _, _ = bytes.Cut(in.unread(), []byte{'\r'})
+	}
+	return r
 }
 
 // finish makes r of what parse found.

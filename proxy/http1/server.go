@@ -32,7 +32,8 @@ type ServerConn struct {
 	idle     bool // waits for a request's first byte
 	draining bool
 
-	first [1]byte
+	first   [1]byte
+	refused *message.Request // what was read of a head that was refused
 }
 
 // NewServerConn takes conn over. cfg must have its defaults.
@@ -181,6 +182,7 @@ func (c *ServerConn) readHead() error {
 	for reads := 0; ; reads++ {
 		more, err := h.parse(&c.in)
 		if err != nil {
+			c.refused = h.line(&c.in)
 			return err
 		}
 		if !more {
@@ -194,6 +196,11 @@ func (c *ServerConn) readHead() error {
 		}
 		buf := c.in.buf
 		if err := c.in.more(); err != nil && (reads > 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			if c.in.buf != buf {
+				h.begin(&c.in)
+				h.parse(&c.in)
+			}
+			c.refused = h.line(&c.in)
 			return headError(err) // before that it was the first byte's deadline
 		}
 		if c.in.buf != buf {
@@ -201,6 +208,10 @@ func (c *ServerConn) readHead() error {
 		}
 	}
 }
+
+// Refused is what was read of a request that Next refused: its method, target and Host as they
+// came, until Refuse or Close is called. Of what is no request line the target is all that came.
+func (c *ServerConn) Refused() *message.Request { return c.refused }
 
 // headError is the error of a head that did not come as a whole.
 func headError(err error) error {
@@ -216,6 +227,7 @@ func headError(err error) error {
 func (c *ServerConn) begin(h *requestHead) error {
 	x := &c.exchange
 	if err := h.finish(&c.in, &x.request); err != nil {
+		c.refused = h.line(&c.in)
 		return err
 	}
 	c.in.r = h.pos

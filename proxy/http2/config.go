@@ -1,6 +1,10 @@
 package http2
 
-import "time"
+import (
+	"time"
+
+	"sallyport/proxy/message"
+)
 
 // Config says what a connection allows its peer. The zero value of each setting
 // takes the default that is named beside it.
@@ -13,7 +17,8 @@ type Config struct {
 	// answered, 429 standing for one beyond MaxStreams, whose stream was reset, and a reason
 	// that holds nothing of what the client sent. nil: nobody. Only a server calls it, while
 	// Run lasts.
-	Refused func(status int, reason string)
+	// r is what was read of the request: its method, authority and path may hold any octets.
+	Refused func(r *message.Request, status int, reason string)
 
 	// Panicked is told of each panic in what works for the connection, from the
 	// deferred function that has recovered it. The connection ends with INTERNAL_ERROR
@@ -25,8 +30,8 @@ type Config struct {
 	Heard int64
 
 	MaxStreams     int // that a client may have open at once: 100
-	MaxHeaderBytes int // of a field section, as RFC 9113 §6.5.2 counts it: 64 KiB
-	MaxFields      int // lines of a field section: 128
+	MaxHeaderBytes int // of a head, as HTTP/1.1 would send it, and of trailers: 64 KiB
+	MaxFields      int // lines of a field section, a cookie in crumbs being one: 100
 
 	// Underscores lets field names with underscores through; some backends
 	// take them for dashes. Only a server looks at it.
@@ -52,7 +57,7 @@ const (
 const (
 	defaultMaxStreams     = 100
 	defaultMaxHeaderBytes = 64 << 10
-	defaultMaxFields      = 128
+	defaultMaxFields      = 100
 	defaultHeader         = 10 * time.Second
 	defaultProgress       = 30 * time.Second
 	defaultIdle           = 2 * time.Minute
@@ -90,3 +95,12 @@ func setDefault[T int | time.Duration](v *T, to T) {
 		*v = to
 	}
 }
+
+// maxSection is how long a field section may be on the wire. One that is beyond the limits is
+// decoded to its end and dropped, so that HPACK's state holds and only the stream ends; one that
+// is beyond this ends the connection.
+func (c *Config) maxSection() int { return max(1<<20, 2*c.MaxHeaderBytes) }
+
+// listSize is what SETTINGS_MAX_HEADER_LIST_SIZE says. It counts 32 bytes more for each
+// line (RFC 9113 §6.5.2), and is no limit beside the others.
+func (c *Config) listSize() uint32 { return uint32(c.MaxHeaderBytes + 32*c.MaxFields) }

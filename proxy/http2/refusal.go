@@ -45,8 +45,10 @@ var (
 	refuseExpects    = &refusal{417, "unknown expectation", false}                         // RFC 9110 §10.1.1
 	refuseScheme     = &refusal{421, "the target's scheme is not the connection's", false} // RFC 9110 §7.4
 	refuseLarge      = &refusal{431, "head too long", false}                               // RFC 6585 §5
-	refuseConnect    = &refusal{501, "unknown kind of tunnel", false}                      // RFC 8441 §4
-	refuseStreams    = &refusal{429, "too many streams at once", true}                     // not answered, but reset: see takeHeaders
+	refuseFields     = &refusal{431, "too many fields", false}
+	refuseLong       = &refusal{414, "target too long", false}
+	refuseConnect    = &refusal{501, "unknown kind of tunnel", false}  // RFC 8441 §4
+	refuseStreams    = &refusal{429, "too many streams at once", true} // not answered, but reset: see takeHeaders
 )
 
 // refuseHead answers a request that no handler sees. mu is held.
@@ -98,15 +100,21 @@ var refusalFields = []message.Field{
 func (c *ServerConn) tellForgotten(s *stream) {
 	var broken *streamError
 	if c.cfg.Refused != nil && errors.As(s.err, &broken) {
-		c.spawn(func() { c.cfg.Refused(http.StatusBadRequest, broken.reason) })
+		head := lineOf(&s.req)
+		c.spawn(func() { c.cfg.Refused(head, http.StatusBadRequest, broken.reason) })
 	}
 }
 
 // tellRefused tells of the last refusal, when mu has been let go.
 func (c *ServerConn) tellRefused() {
-	no := c.refused
-	c.refused = nil
+	no, head := c.refused, c.refusedHead
+	c.refused, c.refusedHead = nil, nil
 	if c.cfg.Refused != nil {
-		c.cfg.Refused(no.status, no.reason)
+		c.cfg.Refused(head, no.status, no.reason)
 	}
+}
+
+// lineOf is what a log tells of a head. It outlives the stream, as HPACK's strings do.
+func lineOf(r *message.Request) *message.Request {
+	return &message.Request{Method: r.Method, Authority: r.Authority, Path: r.Path, Major: 2}
 }

@@ -37,47 +37,66 @@ func (p *pseudo) set(f message.Field) *refusal {
 	return nil
 }
 
-// parseRequest makes s.req of a field section, or says why it is refused. Nothing
-// passes that HTTP/1.1 would read in another way (RFC 9113 §8.1.1, §10.3).
-func (s *stream) parseRequest(b *block, end bool) *refusal {
-	if b.large {
-		return refuseLarge
-	}
-	fields := b.fields
-	var p pseudo
+// pseudo returns the pseudo-fields that a section begins with, and its other fields.
+func (b *block) pseudo() (p pseudo, fields []message.Field, no *refusal) {
+	fields = b.fields
 	for len(fields) > 0 && len(fields[0].Name) > 0 && fields[0].Name[0] == ':' {
-		if err := p.set(fields[0]); err != nil {
-			return err
+		if no = p.set(fields[0]); no != nil {
+			return p, nil, no
 		}
 		fields = fields[1:]
 	}
-	s.req = message.Request{Length: message.Unknown, Major: 2}
+	return p, fields, nil
+}
+
+// parseRequest makes s.req of a field section, or says why it is refused; then the
+// request's method, authority and path are as they came. Nothing
+// passes that HTTP/1.1 would read in another way (RFC 9113 §8.1.1, §10.3).
+func (s *stream) parseRequest(b *block, end bool) *refusal {
+	p, fields, no := b.pseudo()
+	s.req = message.Request{Method: p.method, Authority: p.authority, Path: p.path, Length: message.Unknown, Major: 2}
+	switch {
+	case b.large:
+		return s.c.tooLarge(b, &p)
+	case no != nil:
+		return no
+	}
 	h := sorter{s: s, length: message.Unknown}
 	for _, f := range fields {
-		if err := h.take(f); err != nil {
-			return err
+		if no := h.take(f); no != nil {
+			return no
 		}
 	}
-	if h.cookies > 1 && s.c.joined+h.size > maxJoined {
-		return refuseLarge
+	if b.crumbs > 1 {
+		if no := s.joinCookie(b); no != nil {
+			return no
+		}
 	}
-	h.joinCookies()
 	s.req.Fields = s.fields
-	if err := s.setTarget(&p, h.host); err != nil {
-		return err
+	if no := s.setTarget(&p, h.host); no != nil {
+		return no
 	}
 	return s.setBody(&h, end)
+}
+
+// tooLarge says which limit a head is beyond. It is the target's where HTTP/1.1's first line
+// would be.
+func (c *conn) tooLarge(b *block, p *pseudo) *refusal {
+	switch {
+	case len(p.method)+max(b.long, len(p.path))+len("  HTTP/1.1\r\n") > c.cfg.MaxHeaderBytes:
+		return refuseLong
+	case b.size > c.cfg.MaxHeaderBytes:
+		return refuseLarge
+	}
+	return refuseFields
 }
 
 // sorter sorts a request's fields into those that are end to end and those that
 // say something about the message.
 type sorter struct {
-	s       *stream
-	host    []byte
-	length  int64
-	cookies int // how many crumbs
-	crumb   int // where in s.fields the first one is
-	size    int
+	s      *stream
+	host   []byte
+	length int64
 }
 
 func (h *sorter) take(f message.Field) *refusal {
@@ -127,40 +146,29 @@ func (h *sorter) take(f message.Field) *refusal {
 		}
 		r.Expects = true
 		return nil
-	case message.Cookie:
-		h.size += len(f.Value) + 2
-		if h.cookies++; h.cookies == 1 {
-			h.crumb = len(h.s.fields)
-		}
 	}
 	h.s.fields = append(h.s.fields, f)
 	return nil
 }
 
-// joinCookies makes one field of a cookie that came in crumbs (RFC 9113 §8.2.3).
-func (h *sorter) joinCookies() {
-	if h.cookies < 2 {
-		return
+// joinCookie makes one field of a cookie that came in crumbs. What all streams of a
+// connection hold of that is bounded, since HPACK makes it cheap to send.
+func (s *stream) joinCookie(b *block) *refusal {
+	if !validValue(b.cookie) {
+		return refuseValue
 	}
-	s := h.s
-	if cap(s.arena) < h.size {
-		s.arena = make([]byte, 0, h.size)
+	if s.c.joined+len(b.cookie) > maxJoined {
+		return refuseLarge
 	}
-	value, kept := s.arena[:0], s.fields[:h.crumb+1]
-	for i, f := range s.fields[h.crumb:] {
-		switch {
-		case f.ID != message.Cookie:
-			kept = append(kept, f)
-			continue
-		case i > 0:
-			value = append(value, "; "...)
+	s.joined = len(b.cookie)
+	s.c.joined += s.joined
+	s.arena = append(s.arena[:0], b.cookie...)
+	for i := range s.fields {
+		if s.fields[i].ID == message.Cookie {
+			s.fields[i].Value = s.arena
 		}
-		value = append(value, f.Value...)
 	}
-	s.arena, s.fields = value, kept
-	s.fields[h.crumb].Value = value
-	s.joined = h.size
-	s.c.joined += h.size
+	return nil
 }
 
 // setTarget checks the pseudo-fields and makes the request's target of them.
@@ -221,11 +229,12 @@ func (s *stream) setAuthority(authority, host []byte) *refusal {
 	if authority == nil {
 		return refuseNoHost
 	}
-	var ok bool
-	if r.Authority, ok = syntax.Authority(authority); !ok {
+	r.Authority = authority
+	named, ok := syntax.Authority(authority)
+	if !ok {
 		return refuseHost
 	}
-	if host == nil {
+	if r.Authority = named; host == nil {
 		return nil
 	}
 	if host, ok = syntax.Authority(host); !ok {

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"bytes"
 	"sync"
 	"unsafe"
 
@@ -14,20 +15,41 @@ import (
 type block struct {
 	raw    []byte // of HEADERS and CONTINUATION, where it is not whole at once
 	fields []message.Field
-	size   int  // as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	lines  int  // fields but for pseudo-fields, Host in whichever form and all cookies as one each
+	size   int  // as HTTP/1.1 would send it
 	large  bool // beyond a limit; what follows was not kept
+	long   int  // of :path, where only its beginning was kept
+
+	// Browsers send a cookie in crumbs (RFC 9113 §8.2.3): from the second one on they
+	// are joined as they come.
+	crumbs int
+	crumb  int // where in fields the first one is
+	cookie []byte
 }
 
 var blockPool = sync.Pool{New: func() any { return new(block) }}
 
 func getBlock() *block { return blockPool.Get().(*block) }
 
+// Blocks keep these much when they are not in use.
+const (
+	keptLines  = 256
+	keptCookie = 8 << 10
+)
+
 func (b *block) release() {
 	clear(b.fields)
-	b.raw, b.fields, b.size, b.large = b.raw[:0], b.fields[:0], 0, false
+	kept := block{raw: b.raw[:0], fields: b.fields[:0], cookie: b.cookie[:0]}
 	if cap(b.raw) > maxPayload {
-		b.raw = nil
+		kept.raw = nil
 	}
+	if cap(b.fields) > keptLines {
+		kept.fields = nil
+	}
+	if cap(b.cookie) > keptCookie {
+		kept.cookie = nil
+	}
+	*b = kept
 	blockPool.Put(b)
 }
 
@@ -38,14 +60,66 @@ func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)
 // take is called by the HPACK decoder for each field.
 func (c *conn) take(f hpack.HeaderField) {
 	b := c.block
-	b.size += int(f.Size())
-	if b.size > c.cfg.MaxHeaderBytes || len(b.fields) >= c.cfg.MaxFields {
+	name := bytesOf(f.Name)
+	field := message.Field{ID: message.IDOf(name), Name: name, Value: bytesOf(f.Value)}
+	if b.count(field); b.size > c.cfg.MaxHeaderBytes || b.lines > c.cfg.MaxFields {
 		b.large = true
+		b.keepStart(field)
 		c.dec.SetEmitEnabled(false)
 		return
 	}
-	name := bytesOf(f.Name)
-	b.fields = append(b.fields, message.Field{ID: message.IDOf(name), Name: name, Value: bytesOf(f.Value)})
+	if field.ID == message.Cookie && !c.client {
+		if b.crumbs++; b.crumbs > 1 {
+			b.join(field.Value)
+			return
+		}
+		b.crumb = len(b.fields)
+	}
+	b.fields = append(b.fields, field)
+}
+
+// count counts a field as it would stand in HTTP/1.1's head, so that a limit is the same for
+// both.
+func (b *block) count(f message.Field) {
+	switch {
+	case string(f.Name) == ":authority":
+		b.lines++
+		b.size += len("host: \r\n") + len(f.Value)
+	case string(f.Name) == ":scheme":
+		b.size += max(0, len(f.Value)-len("https")) // the first line does without
+	case len(f.Name) > 0 && f.Name[0] == ':':
+		b.size += len(f.Value)
+		if string(f.Name) == ":method" {
+			b.size += len("  HTTP/1.1\r\n\r\n")
+		}
+	case f.ID == message.Cookie && b.crumbs > 0:
+		b.size += len("; ") + len(f.Value)
+	default:
+		b.lines++
+		b.size += len(f.Name) + len(": \r\n") + len(f.Value)
+	}
+}
+
+// keepStart keeps the beginning of a target or authority that is beyond the limit, for the log.
+func (b *block) keepStart(f message.Field) {
+	switch string(f.Name) {
+	case ":path":
+		b.long = len(f.Value)
+	case ":authority":
+	default:
+		return
+	}
+	f.Value = bytes.Clone(f.Value[:min(len(f.Value), keptTarget)])
+	b.fields = append(b.fields, f)
+}
+
+const keptTarget = 512
+
+func (b *block) join(crumb []byte) {
+	if b.crumbs == 2 {
+		b.cookie = append(b.cookie[:0], b.fields[b.crumb].Value...)
+	}
+	b.cookie = append(append(b.cookie, "; "...), crumb...)
 }
 
 // readHeaders takes a HEADERS frame (RFC 9113 §6.2).
@@ -80,7 +154,7 @@ func (c *conn) readContinuation(f frame, p []byte) error {
 	if c.block == nil || f.id != c.blockFor.id {
 		return broken("CONTINUATION of nothing")
 	}
-	if len(c.block.raw)+len(p) > c.cfg.MaxHeaderBytes+maxPayload {
+	if len(c.block.raw)+len(p) > c.cfg.maxSection() {
 		return &ConnError{codeCalm, "field section too large"}
 	}
 	c.block.raw = append(c.block.raw, p...)
@@ -108,7 +182,7 @@ func (c *conn) decode(p []byte) error {
 	}()
 	if c.dec == nil {
 		c.dec = hpack.NewDecoder(maxTable, c.take)
-		c.dec.SetMaxStringLength(c.cfg.MaxHeaderBytes)
+		c.dec.SetMaxStringLength(c.cfg.maxSection())
 	}
 	c.dec.SetEmitEnabled(true)
 	_, err := c.dec.Write(p)

@@ -11,11 +11,12 @@ import (
 // ServerConn is a client's connection.
 type ServerConn struct {
 	conn
-	handler func(message.Exchange)
-	workers workers  // guarded by mu
-	fare    fare     // guarded by mu
-	drain   drain    // guarded by mu
-	refused *refusal // of the last head; the reader's
+	handler     func(message.Exchange)
+	workers     workers  // guarded by mu
+	fare        fare     // guarded by mu
+	drain       drain    // guarded by mu
+	refused     *refusal // of the last head; the reader's, as is refusedHead
+	refusedHead *message.Request
 }
 
 // NewServerConn makes a connection of one whose peer is about to send the
@@ -32,7 +33,7 @@ func NewServerConn(nc net.Conn, cfg Config, handler func(message.Exchange)) *Ser
 	c.greet("",
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(cfg.MaxStreams)},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: streamWindow},
-		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(cfg.MaxHeaderBytes)},
+		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: cfg.listSize()},
 		http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1},
 	)
 	return c
@@ -82,6 +83,8 @@ func (c *ServerConn) takeHeaders(f frame, b *block, end bool) error {
 		return c.free.charge(costFrame)
 	}
 	if len(c.streams) >= c.cfg.MaxStreams {
+		p, _, _ := b.pseudo()
+		c.refusedHead = &message.Request{Method: p.method, Authority: p.authority, Path: p.path, Major: 2}
 		c.refused = refuseStreams // its client may make it again when others are over (RFC 9113 §5.1.2, §8.7)
 		return c.refuse(f.id, http2.ErrCodeRefusedStream)
 	}
@@ -100,6 +103,7 @@ func (c *ServerConn) open(id uint32, b *block, end bool) error {
 		return nil
 	}
 	c.refused = no
+	c.refusedHead = lineOf(&s.req)
 	return c.refuseHead(s, no)
 }
 

@@ -4,7 +4,7 @@ import "sallyport/proxy/message/syntax"
 
 func validName(b []byte) bool { return len(b) > 0 && syntax.All(b, syntax.Lower) }
 
-func validMethod(b []byte) bool { return len(b) > 0 && syntax.All(b, syntax.Token) }
+func validMethod(b []byte) bool { return syntax.Method(b) }
 
 // validValue refuses also blanks at either end, which HTTP/1.1 would take off.
 func validValue(b []byte) bool {

@@ -75,6 +75,12 @@ func Span(b []byte, class Class) int {
 // All reports whether b is of a class as a whole.
 func All(b []byte, class Class) bool { return Span(b, class) == len(b) }
 
+// maxMethod is more than any registered method has.
+const maxMethod = 32
+
+// Method reports whether b may be a method: a token of no unreasonable length.
+func Method(b []byte) bool { return len(b) > 0 && len(b) <= maxMethod && All(b, Token) }
+
 // Value reports whether b may be a field's value: no control characters but
 // HTAB (RFC 9110 §5.5). It looks at eight octets at a time.
 func Value(b []byte) bool {
