@@ -35,8 +35,8 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Policy:    configs.PolicyIntermediate,
 			RequestID: configs.On,
 			Timeouts: configs.ListenerTimeouts{
-				Handshake: seconds(10), Header: seconds(10), Read: seconds(30),
-				Write: seconds(30), Idle: seconds(60), Tunnel: seconds(3600),
+				Handshake: seconds(10), Header: seconds(60), Read: seconds(60),
+				Write: seconds(60), Idle: seconds(75), Tunnel: seconds(3600),
 			},
 			Limits: configs.Limits{Header: 64 << 10, Fields: 100, Connections: 10000},
 		}},

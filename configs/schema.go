@@ -103,9 +103,9 @@ type Redirect struct {
 
 // RedirectTimeouts bound what a client that is redirected may keep waiting.
 type RedirectTimeouts struct {
-	Header Duration `mapstructure:"header" default:"10s"` // a PROXY header, and then a request's head
-	Write  Duration `mapstructure:"write" default:"30s"`  // an answer without progress
-	Idle   Duration `mapstructure:"idle" default:"60s"`   // a connection without a request
+	Header Duration `mapstructure:"header" default:"60s"` // a PROXY header, and then a request's head
+	Write  Duration `mapstructure:"write" default:"60s"`  // an answer without progress
+	Idle   Duration `mapstructure:"idle" default:"75s"`   // a connection without a request
 }
 
 // What some settings can be.
@@ -122,11 +122,11 @@ const (
 
 // ListenerTimeouts bound what a client may keep waiting.
 type ListenerTimeouts struct {
-	Handshake Duration `mapstructure:"handshake" default:"10s"` // the whole TLS handshake
-	Header    Duration `mapstructure:"header" default:"10s"`    // a request's head, from its first byte
-	Read      Duration `mapstructure:"read" default:"30s"`      // a request's body without progress
-	Write     Duration `mapstructure:"write" default:"30s"`     // an answer without progress
-	Idle      Duration `mapstructure:"idle" default:"60s"`      // a connection without a request
+	Handshake Duration `mapstructure:"handshake" default:"10s"` // the TLS handshake, once the ClientHello is whole
+	Header    Duration `mapstructure:"header" default:"60s"`    // a ClientHello, and a request's head
+	Read      Duration `mapstructure:"read" default:"60s"`      // a request's body without progress
+	Write     Duration `mapstructure:"write" default:"60s"`     // an answer without progress
+	Idle      Duration `mapstructure:"idle" default:"75s"`      // a connection without a request
 	Tunnel    Duration `mapstructure:"tunnel" default:"1h"`     // a WebSocket without traffic
 }
 

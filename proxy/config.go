@@ -94,10 +94,10 @@ type Listener struct {
 
 // Timeouts bound the waits on a client.
 type Timeouts struct {
-	Handshake time.Duration // 10s, the whole TLS handshake, with a PROXY header
-	Header    time.Duration // 10s, the whole head of an HTTP/1.1 request
-	Read      time.Duration // 30s without progress of a request's body
-	Write     time.Duration // 30s without progress of an answer; not the wait for a backend
+	Handshake time.Duration // 10s from the whole ClientHello to the end of the TLS handshake
+	Header    time.Duration // 60s for a PROXY header and the ClientHello, and for the head of a request
+	Read      time.Duration // 60s without progress of a request's body
+	Write     time.Duration // 60s without progress of an answer; not the wait for a backend
 	Idle      time.Duration // 75s between requests
 	Tunnel    time.Duration // 1h without a byte in a tunnel
 }
@@ -226,9 +226,9 @@ func (c Config) withDefaults() (Config, error) {
 func (t Timeouts) withDefaults() Timeouts {
 	return Timeouts{
 		Handshake: cmp.Or(t.Handshake, 10*time.Second),
-		Header:    cmp.Or(t.Header, 10*time.Second),
-		Read:      cmp.Or(t.Read, 30*time.Second),
-		Write:     cmp.Or(t.Write, 30*time.Second),
+		Header:    cmp.Or(t.Header, time.Minute),
+		Read:      cmp.Or(t.Read, time.Minute),
+		Write:     cmp.Or(t.Write, time.Minute),
 		Idle:      cmp.Or(t.Idle, 75*time.Second),
 		Tunnel:    cmp.Or(t.Tunnel, time.Hour),
 	}

@@ -92,6 +92,6 @@
 // No wait is unbounded. A body's sender and an answer's reader may take any
 // time as long as they make progress (in the codecs); a backend may be silent for
 // ResponseTimeout before its answer and for SilenceTimeout within it, and a tunnel for
-// the listener's Tunnel timeout. Deadlines are moved only when a good part of them has passed, so
-// they hold to about an eighth.
+// the listener's Tunnel timeout. Deadlines are moved only when some of them has passed, so
+// a wait may end up to an eighth late, and none ends early.
 package proxy

@@ -12,16 +12,16 @@ import (
 // handshake does c's TLS handshake, unless the listener has none, and lets the
 // connection be served. It is the body
 // of a goroutine of its own, so that a signature that takes its time holds up
-// this connection only. It ends, a PROXY header included, within the handshake
-// timeout, or when the server stops waiting for handshakes: HandshakeContext
-// closes the socket.
+// this connection only. A PROXY header and the ClientHello come within the header timeout,
+// since a client far away may be slow to send them; the rest is over within the handshake
+// timeout, which bounds what a token has to do. It ends when the server
+// stops waiting for handshakes, too: HandshakeContext closes the socket.
 func (l *listener) handshake(c *conn) {
 	defer l.server.handshakes.done()
 	defer l.server.caught(inHandshake, func() { c.Close() })
-	ctx, cancel := context.WithTimeout(l.server.handshakeCtx, l.Timeouts.Handshake)
+	ctx, cancel := context.WithTimeout(l.server.handshakeCtx, l.Timeouts.Header)
 	defer cancel()
 
-	began := time.Now()
 	if err := l.introduce(ctx, c); err != nil {
 		l.server.log.Debug("connection refused", "listener", l.Name, "peer", c.RemoteAddr(), "error", err)
 		c.Close()
@@ -32,7 +32,15 @@ func (l *listener) handshake(c *conn) {
 		l.serve(c, c, "")
 		return
 	}
-	t, err := l.shake(ctx, c)
+	first, err := newRehearsal(ctx, c.Conn)
+	began := time.Now()
+	t := tls.Server(c, l.tls)
+	if err == nil {
+		cancel()
+		ctx, cancel := context.WithTimeout(l.server.handshakeCtx, l.Timeouts.Handshake)
+		defer cancel()
+		t, err = l.shake(ctx, c, t, first)
+	}
 	state := t.ConnectionState()
 	l.server.metrics.handshake(c.site, state, err, time.Since(began))
 	if err != nil {
@@ -49,14 +57,9 @@ func (l *listener) handshake(c *conn) {
 // the start, with the same ClientHello, as long as nothing has been sent: the
 // site may have another certificate, on another token, that does sign. crypto/tls
 // sends nothing before the signature is made, but for a HelloRetryRequest.
-func (l *listener) shake(ctx context.Context, c *conn) (*tls.Conn, error) {
-	t := tls.Server(c, l.tls)
-	first, err := newRehearsal(ctx, c.Conn)
-	if err != nil {
-		return t, err
-	}
+func (l *listener) shake(ctx context.Context, c *conn, t *tls.Conn, first *rehearsal) (*tls.Conn, error) {
 	c.Conn = first
-	err = t.HandshakeContext(ctx)
+	err := t.HandshakeContext(ctx)
 	c.Conn = first.Conn
 	if err != nil && first.failed && ctx.Err() == nil {
 		l.server.metrics.handshakesAgain.Inc()

@@ -218,7 +218,7 @@ func TestProxyProtocol_WhatIsNoHeaderIsRefused(t *testing.T) {
 // longer than a handshake may.
 func TestProxyProtocol_SlowHeaderIsCut(t *testing.T) {
 	pool, _ := poolOf(t, backend(t, echo))
-	f := serve(t, pool, introducing(loopback), timeouts(func(to *Timeouts) { to.Handshake = 300 * time.Millisecond }))
+	f := serve(t, pool, introducing(loopback), timeouts(func(to *Timeouts) { to.Header = 300 * time.Millisecond }))
 	for _, first := range []string{"", "P", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c1234"} {
 		c, err := net.Dial("tcp", f.addr)
 		if err != nil {

@@ -30,11 +30,114 @@ func TestTimeout_Handshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	halting := &halting{Conn: c}
+	if err := tls.Client(halting, f.tls(www)).Handshake(); err == nil {
+		t.Error("shaken hands without a word of the client's")
+	}
+	f.log.until(t, "handshake failed")
+}
+
+// halting is a connection on which only the first piece is sent.
+type halting struct {
+	net.Conn
+	sent bool
+}
+
+func (h *halting) Write(p []byte) (int, error) {
+	if h.sent {
+		_, err := h.Conn.Read(make([]byte, 1))
+		return 0, err
+	}
+	h.sent = true
+	return h.Conn.Write(p)
+}
+
+func TestTimeout_SlowHello(t *testing.T) {
+	pool, _ := poolOf(t)
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Header = short }))
+	c, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	c.Write([]byte{22, 3, 1}) // the beginning of a ClientHello
 	if n, err := c.Read(make([]byte, 1)); err == nil {
 		t.Errorf("read %d bytes", n)
 	}
 	f.log.until(t, "handshake failed")
+}
+
+// The handshake's time, which bounds what a token has to do, is not used up by a
+// client that is slow to say what it wants.
+func TestTimeout_OfAHandshakeBeginsBehindTheHello(t *testing.T) {
+	pool, _ := poolOf(t)
+	const limit = time.Hour
+	left := make(chan time.Time, 1)
+	f := serve(t, pool, timeouts(func(t *Timeouts) { t.Handshake = limit }), func(c *Config) {
+		c.Sites[0].Certificates.(*memoryKey).asked = func(hello *tls.ClientHelloInfo) {
+			end, _ := hello.Context().Deadline()
+			left <- end
+		}
+	})
+	c, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	last := &lastByte{Conn: c}
+	if err := tls.Client(last, f.tls(www)).Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if end := <-left; end.Before(last.at.Add(limit)) {
+		t.Errorf("it ends %v too early", last.at.Add(limit).Sub(end))
+	}
+}
+
+// lastByte sends the last byte of what is written first by itself, and notes when.
+type lastByte struct {
+	net.Conn
+	at time.Time
+}
+
+func (l *lastByte) Write(p []byte) (int, error) {
+	if !l.at.IsZero() {
+		return l.Conn.Write(p)
+	}
+	n, err := l.Conn.Write(p[:len(p)-1])
+	if err != nil {
+		return n, err
+	}
+	time.Sleep(10 * time.Millisecond)
+	l.at = time.Now()
+	m, err := l.Conn.Write(p[n:])
+	return n + m, err
+}
+
+func TestRehearsal_KnowsAWholeHello(t *testing.T) {
+	record := func(p ...byte) string { return string(append([]byte{22, 3, 1, byte(len(p) >> 8), byte(len(p))}, p...)) }
+	for name, tc := range map[string]struct {
+		sent string
+		over bool
+	}{
+		"nothing":                       {"", false},
+		"the head of a record":          {record(1)[:5], false},
+		"half a record":                 {record(1, 0, 0, 2, 8, 8)[:10], false},
+		"a record":                      {record(1, 0, 0, 2, 8, 8), true},
+		"a record, and the next":        {record(1, 0, 0, 2, 8, 8) + "\x14", true},
+		"half a message":                {record(1, 0, 0, 2, 8), false},
+		"two records":                   {record(1, 0, 0, 2, 8) + record(8), true},
+		"a record a byte":               {record(1) + record(0) + record(0) + record(1) + record(8), true},
+		"a record a byte, but the last": {record(1) + record(0) + record(0) + record(1), false},
+		"another message":               {record(2), true},
+		"another record":                {"\x15", true},
+		"no TLS":                        {"GET / HTTP/1.1", true},
+		"an empty record":               {record(), true},
+		"a record, and something else":  {record(1) + "G", true},
+	} {
+		if got := helloOver([]byte(tc.sent)); got != tc.over {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }
 
 func TestTimeout_SlowHead(t *testing.T) {

@@ -13,9 +13,9 @@ type Config struct {
 	MaxFields   int  // 100 field lines, and as many trailers
 	Underscores bool // let field names with underscores through; some backends take them for dashes
 
-	Header time.Duration // 10s, a head as a whole
-	Read   time.Duration // 30s without progress of a body
-	Write  time.Duration // 30s without progress of an answer
+	Header time.Duration // 60s, a head as a whole, and the first one from the connection on
+	Read   time.Duration // 60s without progress of a body
+	Write  time.Duration // 60s without progress of an answer
 	Idle   time.Duration // 75s between requests
 }
 
@@ -23,9 +23,9 @@ type Config struct {
 func (c Config) WithDefaults() *Config {
 	c.MaxHead = cmp.Or(c.MaxHead, 64<<10)
 	c.MaxFields = cmp.Or(c.MaxFields, 100)
-	c.Header = cmp.Or(c.Header, 10*time.Second)
-	c.Read = cmp.Or(c.Read, 30*time.Second)
-	c.Write = cmp.Or(c.Write, 30*time.Second)
+	c.Header = cmp.Or(c.Header, time.Minute)
+	c.Read = cmp.Or(c.Read, time.Minute)
+	c.Write = cmp.Or(c.Write, time.Minute)
 	c.Idle = cmp.Or(c.Idle, 75*time.Second)
 	return &c
 }

@@ -103,11 +103,13 @@ func (c *ServerConn) await() error {
 		c.waits = now
 	}
 	for ; ; now = time.Since(epoch) {
-		step := limit - (now - c.waits)
-		if !c.quiet {
-			step = min(step, quietAfter)
+		var err error
+		if left := limit - (now - c.waits); !c.quiet && left > quietAfter {
+			err = c.in.by.from(now, quietAfter, c.conn.SetReadDeadline)
+		} else {
+			err = c.in.by.at(now+left, c.conn.SetReadDeadline)
 		}
-		if err := c.in.by.from(now, step, c.conn.SetReadDeadline); err != nil {
+		if err != nil {
 			return err
 		}
 		n, err := c.awaitByte()
@@ -127,7 +129,7 @@ func (c *ServerConn) await() error {
 			return err
 		}
 		c.in.by.forget()
-		if waited := time.Since(epoch) - c.waits; limit-waited < limit/8 {
+		if time.Since(epoch)-c.waits >= limit {
 			return ErrIdle
 		}
 		if !c.quiet {

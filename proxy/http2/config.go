@@ -37,10 +37,10 @@ type Config struct {
 	// take them for dashes. Only a server looks at it.
 	Underscores bool
 
-	Header time.Duration // for the preface, the first SETTINGS, its acknowledgement, and a field section once begun: 10 s
-	Read   time.Duration // for progress of a body that somebody waits for, but not of a tunnel: 30 s; only a server's
-	Write  time.Duration // for progress of what the peer shall read: 30 s
-	Idle   time.Duration // without a stream: a server's 2 min; a client's none
+	Header time.Duration // for the preface, the first SETTINGS, its acknowledgement, and a field section once begun: 60 s
+	Read   time.Duration // for progress of a body that somebody waits for, but not of a tunnel: 60 s; only a server's
+	Write  time.Duration // for progress of what the peer shall read: 60 s
+	Idle   time.Duration // without a stream: a server's 75 s; a client's none
 	Ping   time.Duration // a client asks a backend that is silent for so long whether it is alive, and gives it as long again: 15 s
 	Look   time.Duration // a client's call waits so long to be read from before it says ErrNothing: for ever
 }
@@ -58,9 +58,9 @@ const (
 	defaultMaxStreams     = 100
 	defaultMaxHeaderBytes = 64 << 10
 	defaultMaxFields      = 100
-	defaultHeader         = 10 * time.Second
-	defaultProgress       = 30 * time.Second
-	defaultIdle           = 2 * time.Minute
+	defaultHeader         = time.Minute
+	defaultProgress       = time.Minute
+	defaultIdle           = 75 * time.Second
 	defaultPing           = 15 * time.Second
 )
 

@@ -109,6 +109,7 @@ func (c *conn) greet(preface string, s ...http2.Setting) {
 	c.settingsSince = now()
 	c.lastHeard = c.settingsSince
 	c.arm(c.settingsSince + int64(c.cfg.Header))
+	c.idle()
 }
 
 // end closes the connection for reason, and tells the peer why. mu is held. It
