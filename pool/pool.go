@@ -284,6 +284,9 @@ func (p *Pool) change(b *backend, to state, cause error) {
 	}
 	p.metrics.state(p.name, b)
 	p.log.Log(context.Background(), level, "backend state changed", attrs...)
+	if to == down && !slices.ContainsFunc(p.backends, func(b *backend) bool { return b.state != down }) {
+		p.log.Error("pool has no backend that can be reached", "pool", p.name, "effect", "its requests get 502; backends are tried again by themselves")
+	}
 }
 
 // find returns the backend with this address or nil.

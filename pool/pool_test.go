@@ -251,6 +251,20 @@ func TestPool_TransitionsAreLoggedOnce(t *testing.T) {
 	}
 }
 
+// What one backend's end means for traffic depends on the others.
+func TestPool_SaysWhenNoBackendIsLeft(t *testing.T) {
+	p := newPool(t, "a:1", "b:1")
+	said := func() int { return strings.Count(p.log.String(), "pool has no backend that can be reached") }
+	p.fell(t, "a:1")
+	if n := said(); n != 0 {
+		t.Errorf("one of two is down, and it is said %d times", n)
+	}
+	p.fell(t, "b:1")
+	if n := said(); n != 1 {
+		t.Errorf("both are down, and it is said %d times:\n%s", n, p.log)
+	}
+}
+
 func TestPool_SeveralShareOneRegisterer(t *testing.T) {
 	r := prometheus.NewRegistry()
 	for _, name := range []string{"web", "api"} {
