@@ -3,7 +3,6 @@ package hsm
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -89,9 +88,9 @@ func (c Change) String() string {
 func (c Change) log(log *slog.Logger) {
 	switch c.What {
 	case NotServed:
-		log.Warn(string(c.What), "site", c.Site, "reason", c.Problem)
+		log.Warn(string(c.What), "site", c.Site, "reason", c.Problem, "hint", hintIn(c.Problem))
 	case Kept:
-		log.Error(string(c.What), append(describePair(c.Site, c.Pair), "reason", c.Problem)...)
+		log.Error(string(c.What), append(describePair(c.Site, c.Pair), "reason", c.Problem, "hint", hintIn(c.Problem))...)
 	default:
 		log.Info(string(c.What), append(describePair(c.Site, c.Pair), "chain", c.Pair.Chain.describe())...)
 	}
@@ -104,12 +103,7 @@ func (r *Keyring) warnOfGap(site string, before, after served) {
 		if i > 0 || p.gap == nil || slices.ContainsFunc(before.pairs, told) {
 			continue
 		}
-		attrs := append(describePair(site, p), "reason", p.gap)
-		var e *Error
-		if errors.As(p.gap, &e) {
-			attrs = append(attrs, "hint", e.Hint)
-		}
-		r.log.Warn("chain seems to lack a certificate", attrs...)
+		r.log.Warn("chain seems to lack a certificate", append(describePair(site, p), "reason", p.gap, "hint", hintIn(p.gap))...)
 	}
 }
 
@@ -122,6 +116,9 @@ func describePair(site string, p *Pair) []any {
 
 // ExpiresSoon is how long before its end a certificate is warned of.
 const ExpiresSoon = 14 * 24 * time.Hour
+
+// hintForRenewal says how a certificate is renewed.
+const hintForRenewal = "clients refuse it from then on: have it renewed (`sallyport csr` makes the request), write the new one in its place, and then `sallyport token rescan`"
 
 // remindEvery is the time between two warnings of one certificate.
 const remindEvery = 24 * time.Hour
@@ -155,7 +152,7 @@ func (r *Keyring) remind(now time.Time) {
 			if about.expired {
 				level, text = slog.LevelError, "certificate has expired and is still served"
 			}
-			r.log.Log(context.Background(), level, text, append(describePair(c.site, p), "days_left", int(left.Hours()/24))...)
+			r.log.Log(context.Background(), level, text, append(describePair(c.site, p), "days_left", int(left.Hours()/24), "hint", hintForRenewal)...)
 		}
 	}
 	r.reminded = current

@@ -53,6 +53,14 @@ func outward(err error) error {
 	return &Error{Err: cause, Text: f.Cause, Hint: f.Hint, Setting: f.Setting}
 }
 
+// hintIn returns what err says can be done about it, or "".
+func hintIn(err error) string {
+	if e := new(Error); errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
+
 // isUnfit reports whether err is about the key or the certificate itself.
 func isUnfit(err error) bool { return errors.Is(err, ErrUnfit) }
 

@@ -145,6 +145,9 @@ func (r *Keyring) Run(ctx context.Context) error {
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
 	r.schedule(time.Now())
+	r.mu.Lock()
+	r.remind(time.Now())
+	r.mu.Unlock()
 	for {
 		select {
 		case <-ctx.Done():

@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -58,21 +59,43 @@ func (p *Pair) inDoubt(now time.Time) bool {
 func (k *Key) check(c Chain, now time.Time) error {
 	leaf := c[0]
 	if !k.owns(leaf) {
-		return problem(ErrUnfit, "the chain begins with the certificate of this very key",
-			"certificate %s (serial %x) does not belong to key %q: it has another public key", leaf.Subject, leaf.SerialNumber, k.uri)
+		return problem(ErrUnfit, k.whose(leaf), "certificate %s (serial %x) does not belong to key %q: it has another public key", leaf.Subject, leaf.SerialNumber, k.uri)
 	}
 	if err := validity(leaf, now); err != nil {
-		return problem(ErrUnfit, "is the clock right?", "certificate %s (serial %x): %v", leaf.Subject, leaf.SerialNumber, err)
+		return problem(ErrUnfit, hintForValidity(leaf, now), "certificate %s (serial %x): %v", leaf.Subject, leaf.SerialNumber, err)
 	}
 	if err := serverUse(leaf); err != nil {
-		return problem(ErrUnfit, "", "certificate %s (serial %x): %v", leaf.Subject, leaf.SerialNumber, err)
+		return problem(ErrUnfit, "have one issued for a TLS server: digitalSignature among its key usages, and serverAuth among the extended ones",
+			"certificate %s (serial %x): %v", leaf.Subject, leaf.SerialNumber, err)
 	}
 	for i, issuer := range c[1:] {
 		if err := validity(issuer, now); err != nil {
-			return problem(ErrUnfit, "get the issuer's present certificate", "certificate %d of the chain (%s): %v", i+2, issuer.Subject, err)
+			return problem(ErrUnfit, "get the issuer's present certificate, and put it there; the site's own may stay", "certificate %d of the chain (%s): %v", i+2, issuer.Subject, err)
 		}
 	}
 	return nil
+}
+
+// whose says which key a certificate that is not k's belongs to, for a hint.
+func (k *Key) whose(leaf *x509.Certificate) string {
+	for _, h := range k.holders {
+		inv := h.token.Inventory()
+		for _, other := range inv.Keys {
+			if len(other.Public) > 0 && wire.KeyIDOf(other.Public) == wire.KeyIDOf(leaf.RawSubjectPublicKeyInfo) {
+				return fmt.Sprintf("it belongs to key %q; the chain begins with the certificate of the key that key: names", KeyURI(inv.Token, other))
+			}
+		}
+	}
+	return "the chain begins with the certificate of this very key; was the key made anew since it was issued, or is the file another site's?"
+}
+
+// hintForValidity says what helps a certificate that is not valid at now.
+func hintForValidity(leaf *x509.Certificate, now time.Time) string {
+	clock := "this machine's clock says " + now.UTC().Format("2006-01-02 15:04 MST")
+	if now.Before(leaf.NotBefore) {
+		return "clients refuse it until then: leave the one before in its place as long; " + clock
+	}
+	return "clients refuse it: have it renewed (`sallyport csr` makes the request) and write the new one in its place; " + clock
 }
 
 // newPair joins a key and a chain that have been proved, for the schemes that
@@ -132,7 +155,7 @@ func probe(ctx context.Context, k *Key, at holder) ([]tls.SignatureScheme, error
 			refused = err
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("test signature with key %q: %w", k.uri, err)
+			return nil, problem(err, cmp.Or(hintIn(err), "the token takes logins and does not sign: `sallyport doctor` tries each key by itself"), "test signature with key %q: %v", k.uri, err)
 		}
 		if !verify(k.public, digest, signature, s) {
 			return nil, problem(ErrUnfit, "the token's public key object does not belong to the private key",

@@ -53,19 +53,22 @@ func TestKeyring_RefusesWhatDoesNotBelongTogether(t *testing.T) {
 	for name, c := range map[string]struct {
 		chain *x509.Certificate
 		want  string
+		hint  string
 	}{
-		"another key": {s.Issue(other.Public(), nil), "does not belong to key"},
+		"another key":    {s.Issue(other.Public(), nil), "does not belong to key", `it belongs to key "pkcs11:token=edge;object=rsa;id=%01"`},
+		"no key of ours": {issue(t, "other", nil).cert, "does not belong to key", "was the key made anew"},
 		"expired": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore, c.NotAfter = now.Add(-2*time.Hour), now.Add(-time.Hour) }),
-			"it expired on"},
-		"not yet valid": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }), "not valid before"},
+			"it expired on", "have it renewed"},
+		"not yet valid": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }), "not valid before", "this machine's clock says"},
 		"for clients": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }),
-			"lacks serverAuth"},
-		"for encryption": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), "lacks digitalSignature"},
+			"lacks serverAuth", "serverAuth"},
+		"for encryption": {s.Issue(ec.Public(), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }), "lacks digitalSignature", "digitalSignature"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := addSite(t, token, hsm.Entry{Key: uri(t, "pkcs11:object=ec"), Chain: s.WriteChain("bad.pem", c.chain)})
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
+			var e *hsm.Error
+			if !errors.As(err, &e) || !strings.Contains(err.Error(), c.want) || !strings.Contains(e.Hint, c.hint) {
+				t.Errorf("got %v with the hint %q, want %q and %q", err, e.Hint, c.want, c.hint)
 			}
 		})
 	}

@@ -208,7 +208,7 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 	p.stop()
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		err = problem(ErrTimeout, "is the device reachable?", "the token did not open within %s", t.config.OpenTimeout)
+		err = problem(ErrTimeout, "the vendor's library waits for its device: look at the device, the line to it, and the vendor's log; it is tried again by itself", "the token did not open within %s", t.config.OpenTimeout)
 	case errors.Is(err, errGone):
 		e := problem(ErrDown, "the vendor's library may have crashed; try it with the vendor's own tool", "%v", err)
 		e.Setting = "module"

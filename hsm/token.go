@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,7 +141,7 @@ func (t *Token) whyDown() error {
 	if reason == nil {
 		return problem(ErrDown, "", "token %q is %s", t.Name(), state)
 	}
-	return problem(ErrDown, "", "token %q is %s: %v", t.Name(), state, reason)
+	return problem(ErrDown, hintIn(reason), "token %q is %s: %v", t.Name(), state, reason)
 }
 
 // Inventory returns what the token held when it was last read.
@@ -331,6 +332,15 @@ func (t *Token) logChange(from, to State, reason error) {
 	if reason != nil {
 		attrs = append(attrs, "reason", reason)
 	}
+	if (to == Down || to == Locked) && !errors.Is(reason, errStopped) {
+		attrs = append(attrs, "effect", "full handshakes that need this token fail; open connections, resumed sessions and other tokens go on")
+		switch hint := hintIn(reason); {
+		case to == Locked:
+			attrs = append(attrs, "hint", strings.TrimPrefix(hint+"; no login is made before: sallyport token unlock "+t.Name(), "; "))
+		case hint != "":
+			attrs = append(attrs, "hint", hint)
+		}
+	}
 	if !slices.Contains(transitions[from], to) {
 		level = slog.LevelError
 		attrs = append(attrs, "mistake", "no such transition")
@@ -360,11 +370,7 @@ func (t *Token) lockedBy() error {
 	if t.locked == nil {
 		return nil
 	}
-	f := &wire.Failure{Class: wire.PIN, Cause: t.locked.Error(), Setting: "pin"}
-	if e := new(Error); errors.As(t.locked, &e) {
-		f.Hint = e.Hint
-	}
-	return f
+	return &wire.Failure{Class: wire.PIN, Cause: t.locked.Error(), Setting: "pin", Hint: hintIn(t.locked)}
 }
 
 // Unlock allows one more login after the token was locked: the operator says

@@ -74,10 +74,23 @@ func (s *service) warnOfExpiry(now time.Time) {
 		for j, pairs := range certificates.Pairs() {
 			leaf := pairs[0].Leaf()
 			if left := leaf.NotAfter.Sub(now); left < hsm.ExpiresSoon {
-				s.warn(fmt.Sprintf("sites[%d].certificates[%d]", i, j), "the certificate (%s) expires in %d days", leaf.Subject, int(left.Hours()/24))
+				s.warnings = append(s.warnings, configs.Problem{
+					Path: fmt.Sprintf("sites[%d].certificates[%d]", i, j),
+					Message: fmt.Sprintf("the certificate of site %s (%s) expires in %s, on %s",
+						s.config.Sites[i].Name, leaf.Subject, remaining(left), when(leaf.NotAfter)),
+					Hint: "clients refuse it from then on: have it renewed (`sallyport csr` makes the request), write the new one in its place, and then `sallyport token rescan` where the service runs",
+				})
 			}
 		}
 	}
+}
+
+// remaining is how long a certificate is still good, in days, or in hours at last.
+func remaining(left time.Duration) string {
+	if left < 48*time.Hour {
+		return count(int(left.Hours()), "hour", "hours")
+	}
+	return count(int(left.Hours()/24), "day", "days")
 }
 
 // warnOfGaps warns of chains that seem to lack a certificate. While it serves, the

@@ -19,6 +19,7 @@ import (
 // its pool says. All are dialled at once, so that dead ones cost one timeout together.
 func (s *service) dialBackends(ctx context.Context) {
 	type outcome struct {
+		pool int
 		path string
 		err  error
 	}
@@ -26,15 +27,26 @@ func (s *service) dialBackends(ctx context.Context) {
 	var dialling sync.WaitGroup
 	for i, p := range s.config.Pools {
 		for j, b := range p.Backends {
-			o := &outcome{path: fmt.Sprintf("pools[%d].backends[%d].address", i, j)}
+			o := &outcome{pool: i, path: fmt.Sprintf("pools[%d].backends[%d].address", i, j)}
 			all = append(all, o)
 			dialling.Go(func() { o.err = tryBackend(ctx, p, b.Address) })
 		}
 	}
 	dialling.Wait()
+	bad := make(map[int]int)
 	for _, o := range all {
 		if o.err != nil {
 			s.warnings = append(s.warnings, configs.Problem{Path: o.path, Message: o.err.Error(), Hint: hintOf(o.err)})
+			bad[o.pool]++
+		}
+	}
+	for i, p := range s.config.Pools {
+		if bad[i] == len(p.Backends) {
+			s.warnings = append(s.warnings, configs.Problem{
+				Path:    fmt.Sprintf("pools[%d]", i),
+				Message: fmt.Sprintf("pool %s has no backend that works now (%d tried): its requests get 502", p.Name, len(p.Backends)),
+				Hint:    "do the backends run, do they listen on these addresses, and can this machine reach them? A running service tries them again by itself",
+			})
 		}
 	}
 }

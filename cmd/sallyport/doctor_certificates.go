@@ -79,11 +79,11 @@ func (r *doctorReport) expiry(subject string, c *x509.Certificate, now time.Time
 	text := fmt.Sprintf("%s until %s", c.Subject, c.NotAfter.UTC().Format(time.DateOnly))
 	switch left := c.NotAfter.Sub(now); {
 	case left < 0:
-		r.add("certificate", subject, levelWarn, "%s: it has expired", text)
+		r.add("certificate", subject, levelWarn, "%s: it has expired, and clients refuse it", text)
 	case now.Before(c.NotBefore):
 		r.add("certificate", subject, levelWarn, "%s: it is not valid before %s", text, c.NotBefore.UTC().Format(time.DateOnly))
 	case left < hsm.ExpiresSoon:
-		r.add("certificate", subject, levelWarn, "%s: it expires in %s", text, count(int(left.Hours()/24), "day", "days"))
+		r.add("certificate", subject, levelWarn, "%s: it expires in %s, and clients refuse it from then on", text, remaining(left))
 	default:
 		r.add("certificate", subject, levelOK, "%s, %s from now", text, count(int(left.Hours()/24), "day", "days"))
 	}

@@ -73,7 +73,7 @@ func tokenSnapshot(t hsm.TokenStatus) admin.Token {
 		Processes: t.Processes, Up: t.Up, Sessions: t.Sessions, Restarts: t.Restarts,
 	}
 	if t.Reason != nil {
-		one.Reason = t.Reason.Error()
+		one.Reason, one.Hint = t.Reason.Error(), hintOf(t.Reason)
 	}
 	if t.Trouble.Err != nil {
 		one.Trouble = &admin.Trouble{Text: t.Trouble.Err.Error(), Time: t.Trouble.Time}
@@ -95,7 +95,7 @@ func certificateSnapshot(e hsm.EntryStatus, now time.Time) admin.Certificate {
 		one.Fallbacks = append(one.Fallbacks, pairSnapshot(p, now))
 	}
 	for _, p := range e.Problems {
-		one.NotServed = append(one.NotServed, admin.Reason{Text: p.Error(), Since: p.Since})
+		one.NotServed = append(one.NotServed, admin.Reason{Text: p.Error(), Hint: hintOf(p), Since: p.Since})
 	}
 	return one
 }

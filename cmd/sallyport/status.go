@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sallyport/hsm"
 	"sallyport/proxy/admin"
 )
 
@@ -85,8 +87,19 @@ func printStatus(out io.Writer, s admin.Status) error {
 		for _, b := range p.Backends {
 			fmt.Fprintf(w, "  %s\t%s\t%d under way\t%d failed\n", b.Address, b.State, b.InFlight, b.Failures)
 		}
+		if !slices.ContainsFunc(p.Backends, func(b admin.Backend) bool { return b.State != "down" }) {
+			fmt.Fprintf(w, "  NONE can be reached: requests get 502; the log has the reason of each (\"backend state changed\")\n")
+		}
 	}
 	return w.Flush()
+}
+
+// effects are what a token's state means for traffic.
+var effects = map[string]string{
+	"starting": "full handshakes wait for it",
+	"degraded": "it goes on, with fewer signatures at once",
+	"down":     "full handshakes of sites that have no other token fail; open connections and resumed sessions go on; it is tried again by itself",
+	"locked":   "full handshakes of sites that have no other token fail; open connections and resumed sessions go on; no login is made by itself",
 }
 
 func printToken(w io.Writer, t admin.Token, next time.Time) {
@@ -96,6 +109,12 @@ func printToken(w io.Writer, t admin.Token, next time.Time) {
 	}
 	if t.Reason != "" {
 		row("reason", "%s", oneLine(t.Reason))
+	}
+	if effect := effects[t.State]; effect != "" {
+		row("traffic", "%s", effect)
+	}
+	if t.Hint != "" {
+		row("hint", "%s", oneLine(t.Hint))
 	}
 	if t.State == "locked" {
 		row("to do", "mend the PIN or the token, then: sallyport token unlock %s", t.Name)
@@ -115,7 +134,11 @@ func printToken(w io.Writer, t admin.Token, next time.Time) {
 	}
 	row("objects", "%s, next %s", read, when(next))
 	if t.Trouble != nil {
-		row("last error", "%s: %s", when(t.Trouble.Time), oneLine(t.Trouble.Text))
+		text := oneLine(t.Trouble.Text)
+		if t.Trouble.Text == t.Reason {
+			text = "as above"
+		}
+		row("last error", "%s: %s", when(t.Trouble.Time), text)
 	}
 }
 
@@ -135,13 +158,19 @@ func printCertificate(w io.Writer, c admin.Certificate) {
 	}
 	for _, r := range c.NotServed {
 		fmt.Fprintf(w, "    not served since %s: %s\n", when(r.Since), oneLine(r.Text))
+		if r.Hint != "" {
+			fmt.Fprintf(w, "      hint: %s\n", oneLine(r.Hint))
+		}
 	}
 }
 
 func printPair(w io.Writer, role string, p admin.Pair) {
-	left := fmt.Sprintf("%d days left", p.DaysLeft)
-	if p.DaysLeft < 0 {
-		left = "EXPIRED"
+	left := count(p.DaysLeft, "day", "days") + " left"
+	switch {
+	case p.DaysLeft < 0:
+		left = "EXPIRED: clients refuse it"
+	case p.DaysLeft < int(hsm.ExpiresSoon.Hours()/24):
+		left = "ONLY " + left
 	}
 	fmt.Fprintf(w, "    %s: %s (%s) on %s\n", role, p.Key, p.Type, strings.Join(p.Tokens, ", "))
 	row := func(what, text string) { fmt.Fprintf(w, "      %s\t%s\n", what, text) }

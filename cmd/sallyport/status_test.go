@@ -13,7 +13,7 @@ func TestStatus_PrintsWhatIsWrong(t *testing.T) {
 	s := admin.Status{
 		Version: "1.2.3", Started: at.Add(-50 * time.Hour), Taken: at, Next: at.Add(time.Minute), NotUp: "site a\nsite b",
 		Tokens: []admin.Token{{
-			Name: "edge", State: "degraded", Since: at, Reason: "one\ntwo", Label: "Edge", Serial: "01", Library: "Vendor 1.0",
+			Name: "edge", State: "degraded", Since: at, Reason: "one\ntwo", Hint: "ask \x1b the vendor", Label: "Edge", Serial: "01", Library: "Vendor 1.0",
 			Processes: 2, Up: 1, Sessions: 16, Restarts: 3,
 			Signatures: []admin.Signatures{{Kind: "ecdsa", InFlight: 1, Waiting: 2, Pace: 0.0015}, {Kind: "rsa"}},
 			Trouble:    &admin.Trouble{Text: "it \x1b[2Jhangs", Time: at},
@@ -24,7 +24,7 @@ func TestStatus_PrintsWhatIsWrong(t *testing.T) {
 				Key: "pkcs11:token=Edge;object=www", Type: "P-256", Tokens: []string{"edge", "spare"}, Subject: "CN=a.test", Serial: "0a",
 				NotBefore: at.AddDate(-1, 0, 0), NotAfter: at.Add(-time.Hour), DaysLeft: -1, Schemes: []string{"one", "two"},
 			},
-			NotServed: []admin.Reason{{Text: "it expired", Since: at}},
+			NotServed: []admin.Reason{{Text: "it expired", Hint: "renew it", Since: at}},
 		}}}},
 		Pools: []admin.Pool{{Name: "web", Backends: []admin.Backend{{Address: "10.0.0.1:80", State: "down", Failures: 4}}}},
 	}
@@ -33,6 +33,8 @@ not ready: site a; site b
 
 token edge: degraded since 2030-01-31 12:00:00 UTC
   reason      one; two
+  traffic     it goes on, with fewer signatures at once
+  hint        ask � the vendor
   token       label "Edge", serial "01", Vendor 1.0
   processes   1 of 2 up, 16 sessions, 3 restarts
   ECDSA       1 under way, 2 waiting, 1.5 ms each
@@ -44,12 +46,14 @@ site www: a.test, b.test
   pkcs11:object=www, chain from /www.pem
     served, for want of a better one: pkcs11:token=Edge;object=www (P-256) on edge, spare
       certificate  CN=a.test, serial 0a
-      valid        2029-01-31 12:00:00 UTC to 2030-01-31 11:00:00 UTC, EXPIRED
+      valid        2029-01-31 12:00:00 UTC to 2030-01-31 11:00:00 UTC, EXPIRED: clients refuse it
       schemes      one two
     not served since 2030-01-31 12:00:00 UTC: it expired
+      hint: renew it
 
 pool web
   10.0.0.1:80  down  0 under way  4 failed
+  NONE can be reached: requests get 502; the log has the reason of each ("backend state changed")
 `
 	var got strings.Builder
 	if err := printStatus(&got, s); err != nil || got.String() != want {

@@ -43,14 +43,18 @@ func tokenRescan(ctx context.Context, file string, stdout io.Writer) error {
 	for _, change := range done.Changes {
 		fmt.Fprintln(stdout, oneLine(change))
 	}
-	if len(done.Changes) == 0 {
+	switch {
+	case len(done.Changes) > 0:
+	case len(done.Unread) > 0:
+		fmt.Fprintln(stdout, "nothing has changed in what could be read")
+	default:
 		fmt.Fprintln(stdout, "nothing has changed since the last reading")
 	}
 	for _, reason := range done.NotServed {
 		fmt.Fprintf(stdout, "not served: %s\n", oneLine(reason))
 	}
 	if len(done.Unread) > 0 {
-		return hint(fmt.Errorf("could not be read: %s", strings.Join(done.Unread, "; ")), "`sallyport status` shows what the tokens are at")
+		return hint(fmt.Errorf("could not be read: %s", strings.Join(done.Unread, "; ")), "`sallyport status` shows what the tokens are at, and what to do")
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func TestFaulty_SaysWhatHelpsARefusedLogin(t *testing.T) {
 		want  string
 		hint  string
 	}{
-		"wrong":                     {func(f *hsmtest.Faulty) { f.RefusePIN() }, "refuses the PIN", "check the PIN before the token locks itself"},
+		"wrong":                     {func(f *hsmtest.Faulty) { f.RefusePIN() }, "refuses the PIN", "correct the PIN in file:"},
 		"locked at the login":       {func(f *hsmtest.Faulty) { f.Return("C_Login", hsmtest.CKR_PIN_LOCKED, 0) }, "has locked its PIN", "security officer"},
 		"locked before it":          {func(f *hsmtest.Faulty) { f.TokenFlags(hsmtest.CKF_USER_PIN_LOCKED) }, "has locked its PIN", "security officer"},
 		"expired":                   {func(f *hsmtest.Faulty) { f.Return("C_Login", hsmtest.CKR_PIN_EXPIRED, 0) }, "has expired", "set a new one"},

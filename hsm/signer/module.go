@@ -160,7 +160,7 @@ func choose(all []token, unread []error, s wire.Settings) (token, error) {
 	if len(all) == 0 {
 		f := setup("no token has %s: the module shows no initialised token at all", wanted).of(setting)
 		f.Class = wire.Device // it may come yet, where another one's presence would show that the setting is wrong
-		return token{}, f.hint("does the library find its configuration? It sees only the variables under the token's environment: setting")
+		return token{}, f.hint("a device that is off, unplugged or not reachable looks like this; so does a library that does not find its configuration, since it sees only the variables under the token's environment: setting")
 	}
 	return token{}, setup("no token has %s; there is %s", wanted, list(all)).of(setting).
 		hint("`sallyport token list` shows all that can be selected")

@@ -64,7 +64,7 @@ func (o *openToken) login(s wire.Settings, tell func(wire.LoginStep) error) erro
 	// (CKF_PROTECTED_AUTHENTICATION_PATH).
 	err = o.module.ctx.Login(o.home.handle, pkcs11.CKU_USER, string(secret))
 	if rv, ok := returnValue(err); err != nil && !(ok && rv == pkcs11.CKR_USER_ALREADY_LOGGED_IN) {
-		return loginFailure(o.token, secret, err)
+		return loginFailure(o.token, secret, s.PIN, err)
 	}
 	o.loggedIn = true
 	return tell(wire.LoginDone)
@@ -129,7 +129,7 @@ func mayLogin(t token, again bool) error {
 
 // loginFailure sorts an error of C_Login. A refused login is never repeated,
 // whatever its code: libraries have many names for a wrong PIN.
-func loginFailure(t token, secret pin, err error) error {
+func loginFailure(t token, secret pin, source string, err error) error {
 	rv, ok := returnValue(err)
 	if ok && rv == pkcs11.CKR_USER_PIN_NOT_INITIALIZED {
 		f := &failure{wire.Failure{Class: wire.Device, Code: uint64(rv), Setting: "pin"}}
@@ -143,7 +143,8 @@ func loginFailure(t token, secret pin, err error) error {
 	f.Class = wire.PIN
 	f.Setting = "pin"
 	f.Cause = fmt.Sprintf("token %q refuses the PIN: %v", t.Label, rv)
-	f.Hint = "it was tried once and will not be tried again; check the PIN before the token locks itself"
+	f.Hint = fmt.Sprintf("it was tried once and will not be tried again, since tokens lock themselves: correct the PIN in %s, "+
+		"and then start sallyport, or `sallyport token unlock` where it runs", source)
 	pad := t.Flags&pkcs11.CKF_PROTECTED_AUTHENTICATION_PATH != 0
 	switch {
 	case rv == pkcs11.CKR_PIN_LOCKED:

@@ -22,6 +22,7 @@ type Token struct {
 	State   string    `json:"state"`
 	Since   time.Time `json:"since"`
 	Reason  string    `json:"reason,omitempty"`
+	Hint    string    `json:"hint,omitempty"` // what can be done about it
 	Label   string    `json:"label"`
 	Serial  string    `json:"serial"`
 	Library string    `json:"library"`
@@ -87,6 +88,7 @@ type Pair struct {
 // Reason is why something that a certificate's configuration names is not served.
 type Reason struct {
 	Text  string    `json:"text"`
+	Hint  string    `json:"hint,omitempty"` // what can be done about it
 	Since time.Time `json:"since"`
 }
 
