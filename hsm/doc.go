@@ -55,7 +55,9 @@
 // their processes are gone. A supervisor alone starts and replaces its process.
 // A process owns four goroutines (its reader, its watchdog, its exit, and the
 // wait to kill it), which end with it. Keyring.Run is the one goroutine that
-// changes what sites serve; handshakes read that behind an atomic pointer.
+// changes what sites serve; handshakes read that behind an atomic pointer. Each
+// token is read by a goroutine of its own, which Run waits for at its end: what one
+// holds goes live when it has been read, whatever another one does (rounds.go).
 //
 // Token.mu guards state, phases and inventory; queue.mu sessions and waiters;
 // process.mu the calls under way; Keyring.mu the proofs, and Keyring.asking who

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -27,10 +26,13 @@ type Keyring struct {
 	rescan chan struct{} // holds one: have the tokens read anew first
 	ended  chan struct{} // closed when Run has returned
 
+	readings readings
+
 	mu        sync.Mutex // held while looking
 	sites     []*Certificates
 	proofs    map[holder][]tls.SignatureScheme
 	reminded  map[reminder]time.Time
+	hung      map[*Token]bool   // that made no test signature in time; nil where that has no bound
 	serials   map[*Token]string // of the tokens, when they were last looked at
 	completed map[holder][]byte // the public keys of bare keys
 
@@ -46,6 +48,7 @@ func NewKeyring(tokens []*Token, every time.Duration, log *slog.Logger) *Keyring
 		kick: make(chan struct{}, 1), rescan: make(chan struct{}, 1), ended: make(chan struct{}),
 		proofs: make(map[holder][]tls.SignatureScheme), reminded: make(map[reminder]time.Time),
 		serials: make(map[*Token]string), completed: make(map[holder][]byte),
+		readings: newReadings(tokens),
 	}
 	for _, t := range tokens {
 		t.onInventory(r.look)
@@ -142,6 +145,7 @@ const rescanPause = 500 * time.Millisecond
 // Run keeps the sites in step until ctx ends. It may be called once.
 func (r *Keyring) Run(ctx context.Context) error {
 	defer close(r.ended)
+	defer r.readings.running.Wait()
 	tick := time.NewTicker(r.every)
 	defer tick.Stop()
 	r.schedule(time.Now())
@@ -173,61 +177,13 @@ func (r *Keyring) schedule(now time.Time) {
 	r.next = now.Add(r.every)
 }
 
-// round reads the tokens, brings the sites in step, and tells those who wait.
-// Who asks when it has begun waits for the next one. Each object is read where
-// somebody has asked, so where whole is set; otherwise it may be taken for what it
-// was (Token.rescan).
-func (r *Keyring) round(ctx context.Context, whole bool) {
-	r.asking.Lock()
-	waiting := r.waiting
-	r.waiting = nil
-	r.asking.Unlock()
-	outcome := Round{Unread: r.readTokens(ctx, whole)}
-	select {
-	case <-r.kick: // by what was just read, which is looked at here
-	default:
-	}
-	outcome.Changes = r.refresh(ctx, time.Now())
-	if ctx.Err() != nil {
-		return // Run is about to end, which they are told otherwise
-	}
-	for _, done := range waiting {
-		done <- outcome
-	}
-}
-
-// readTokens reads all tokens side by side, and returns why some could not be.
-// One that is down is read when it comes back.
-func (r *Keyring) readTokens(ctx context.Context, whole bool) map[string]error {
-	var mu sync.Mutex
-	unread := make(map[string]error)
-	var reading sync.WaitGroup
-	for _, t := range r.tokens {
-		reading.Go(func() {
-			var err error
-			if guarded(r.log, "keyring", func() { err = t.rescan(ctx, whole) }) {
-				err = errPanicked
-			}
-			if err == nil || ctx.Err() != nil {
-				return
-			}
-			mu.Lock()
-			unread[t.Name()] = err
-			mu.Unlock()
-			if !errors.Is(err, ErrDown) {
-				r.log.Warn("token could not be read anew", "token", t.Name(), "error", err)
-			}
-		})
-	}
-	reading.Wait()
-	return unread
-}
-
 // refresh looks at every site again, swaps what it serves, and returns what has
 // changed by that.
 func (r *Keyring) refresh(ctx context.Context, now time.Time) []Change {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.hung = make(map[*Token]bool)
+	defer func() { r.hung = nil }()
 	r.forget()
 	var changes []Change
 	for _, c := range r.sites {
@@ -373,7 +329,7 @@ func (r *Keyring) prove(ctx context.Context, k *Key, c Chain, now time.Time) (p 
 				left = append(left, fmt.Errorf("key %q is not proved: %w", k.uri, h.token.whyDown()))
 				continue
 			}
-			if schemes, err = probe(ctx, k, h); err != nil {
+			if schemes, err = r.probe(ctx, k, h); err != nil {
 				left = append(left, err)
 				continue
 			}

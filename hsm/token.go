@@ -592,22 +592,33 @@ func (t *Token) rescan(ctx context.Context, whole bool) error {
 	if len(processes) == 0 {
 		return t.whyDown()
 	}
-	var errs []error
-	for _, p := range processes {
-		inv, err := t.list(ctx, p, whole)
-		for tries := 1; mayPass(err) && tries < mostInRow && ctx.Err() == nil; tries++ {
-			inv, err = t.list(ctx, p, whole)
-		}
-		if err != nil {
-			errs = append(errs, err)
-			if class(err) != wire.Request && !errors.Is(err, context.Canceled) {
-				p.condemn(err)
+	errs := make([]error, len(processes))
+	var reading sync.WaitGroup
+	for i, p := range processes {
+		reading.Go(func() {
+			if guarded(t.log, "reading of a token", func() { errs[i] = t.rescanBy(ctx, p, whole) }) {
+				errs[i] = errPanicked
 			}
-			continue
-		}
-		t.setInventory(inv)
+		})
 	}
+	reading.Wait()
 	return errors.Join(errs...)
+}
+
+// rescanBy is rescan by one process.
+func (t *Token) rescanBy(ctx context.Context, p *process, whole bool) error {
+	inv, err := t.list(ctx, p, whole)
+	for tries := 1; mayPass(err) && tries < mostInRow && ctx.Err() == nil; tries++ {
+		inv, err = t.list(ctx, p, whole)
+	}
+	if err != nil {
+		if class(err) != wire.Request && !errors.Is(err, context.Canceled) {
+			p.condemn(err)
+		}
+		return err
+	}
+	t.setInventory(inv)
+	return nil
 }
 
 func (t *Token) list(ctx context.Context, p *process, whole bool) (inv wire.Inventory, err error) {

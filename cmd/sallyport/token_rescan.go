@@ -22,7 +22,9 @@ func tokenRescanCommand() *cobra.Command {
 		Long: `Rescan has the service that runs read its tokens anew, for keys and certificates
 that were made meanwhile, and waits until that is done. It says what is served
 otherwise than before and what is not served with the reason, and exits with 1
-if a token could not be read. It needs admin.socket.`,
+if a token could not be read. A token that does not answer within 10 seconds is
+named, and is served by what it held until it has been read; the others do not
+wait for it. It needs admin.socket.`,
 		Example: `  sallyport token rescan --config /etc/sallyport/sallyport.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
