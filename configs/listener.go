@@ -31,6 +31,12 @@ func (l Limits) validate(p place) {
 	between(p.key("connections"), l.Connections, 1, 1_000_000)
 }
 
+func (s Service) validate(p place) {
+	if s.Memory != 0 {
+		between(p.key("memory"), s.Memory, 8<<20, 1<<40)
+	}
+}
+
 func (a Admin) validate(p place) {
 	if a.Enabled() {
 		checkListenAddress(p.key("address"), a.Address)

@@ -15,6 +15,7 @@ type Config struct {
 	Pools     []Pool     `mapstructure:"pools"`
 	Admin     Admin      `mapstructure:"admin"`
 	Log       Log        `mapstructure:"log"`
+	Limits    Service    `mapstructure:"limits"`
 
 	// ShutdownTimeout is how long requests under way may take to finish once
 	// the service has been told to stop.
@@ -128,6 +129,13 @@ type ListenerTimeouts struct {
 	Write     Duration `mapstructure:"write" default:"60s"`     // an answer without progress
 	Idle      Duration `mapstructure:"idle" default:"75s"`      // a connection without a request
 	Tunnel    Duration `mapstructure:"tunnel" default:"1h"`     // a WebSocket without traffic
+}
+
+// Service bounds what the service as a whole may use.
+type Service struct {
+	// Memory is for clients: their connections, their streams, and the bodies on their
+	// way; 0: a third of what the process may have.
+	Memory Size `mapstructure:"memory"`
 }
 
 // Limits bound what clients of a listener may use.

@@ -36,6 +36,7 @@ func (c *Config) validate(p place) {
 
 	c.Admin.validate(p.key("admin"))
 	c.Log.validate(p.key("log"))
+	c.Limits.validate(p.key("limits"))
 
 	c.checkAddresses(p)
 	c.checkHosts(sites)

@@ -78,7 +78,9 @@ func (l *listener) admit(raw net.Conn) {
 	socket := newTCPConn(raw)
 	boundUnsent(socket)
 	gauge := l.server.metrics.connections.WithLabelValues(l.Name)
-	c := &conn{Conn: socket, listener: l, closed: func() { gauge.Dec(); <-l.slots }}
+	c := &conn{Conn: socket, listener: l}
+	c.closed = func() { gauge.Dec(); c.held.end(); <-l.slots }
+	c.held.begin(l.server.memory, addrOf(raw.RemoteAddr()))
 	gauge.Inc()
 	l.server.handshakes.add()
 	go l.handshake(c)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sallyport/proxy/memory"
 )
 
 // CertificateSource gives a site its certificates.
@@ -74,6 +76,7 @@ type Config struct {
 	Log             *slog.Logger          // nil: off
 	AccessLog       *slog.Logger          // nil: off
 	Metrics         prometheus.Registerer // nil: kept nowhere
+	Memory          int64                 // bytes for clients: a share of what the process may have (package memory)
 }
 
 // Listener is an open socket and how connections from it are treated.
@@ -156,8 +159,14 @@ func (c Config) withDefaults() (Config, error) {
 	problem := func(format string, a ...any) { problems = append(problems, fmt.Errorf(format, a...)) }
 
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
+	if c.Memory == 0 {
+		c.Memory = memory.Default()
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Memory < 0 {
+		problem("a negative bound on memory")
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()

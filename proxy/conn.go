@@ -29,6 +29,7 @@ type conn struct {
 
 	authority atomic.Pointer[[]byte] // the last one that was found to be the site's
 
+	held   footprint
 	once   sync.Once
 	closed func() // gives back the listener's slot
 }

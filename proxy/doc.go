@@ -42,7 +42,8 @@
 // has of a backend, by either protocol. backend.go keeps connections by HTTP/1.1,
 // socket.go is one of these with patience, proxyheader.go what some begin with.
 // probe.go dials backends that are down, for no request. h2c.go shares connections by HTTP/2, stream.go is a request's part of one. buffers.go is
-// memory for bytes on their way.
+// memory for bytes on their way. footprint.go charges connections to the memory that
+// there is for clients (package memory).
 //
 // # Who owns what
 //
@@ -85,9 +86,9 @@
 // recovered, counted and logged with its stack, and not with what the request held. Accepting,
 // sweeping, the rotation of tickets and the drain go on after one.
 //
-// No client has more held for it than a hundred times what it has sent, nor more work
-// done than a hundred times its own. So memory is taken when there is something to put into
-// it, and of an answer no more than its client takes.
+// Where memory is short, no client has more held for it than a hundred times what it has sent;
+// nor has it, at any time, more work done than a hundred times its own. So memory is taken when
+// there is something to put into it, and of an answer no more than its client takes.
 //
 // No wait is unbounded. A body's sender and an answer's reader may take any
 // time as long as they make progress (in the codecs); a backend may be silent for

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -175,6 +176,7 @@ func TestDrain_KnowsOfAConnectionWhenItsHandshakeIsDone(t *testing.T) {
 			io.Copy(io.Discard, client)
 		}()
 		c := &conn{Conn: here, listener: l, closed: func() {}}
+		c.held.begin(s.memory, netip.Addr{})
 		s.handshakes.add()
 		if l.handshake(c); s.clients.count() != 1 {
 			t.Errorf("%s: %d connections", protocol, s.clients.count())

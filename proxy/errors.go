@@ -38,6 +38,7 @@ var (
 	errBodySlow      = &failure{http.StatusRequestTimeout, "client body too slow"}
 	errReaderSlow    = &failure{statusClientGone, "client reads too slowly"}
 	errClientGone    = &failure{statusClientGone, "client gone"}
+	errNoMemory      = &failure{http.StatusServiceUnavailable, "memory is short"}
 	errCut           = &failure{http.StatusServiceUnavailable, "cut by shutdown"}
 	errTunnelIdle    = &failure{http.StatusGatewayTimeout, "tunnel idle"}
 	errNoTunnel      = &failure{http.StatusBadGateway, "backend makes no tunnel"}

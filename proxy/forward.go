@@ -387,6 +387,9 @@ func (f *forwarder) explain(x *exchange, unsent bool, err error) (blame, told er
 	if errors.As(err, &own) && own.status == statusClientGone {
 		return x.untaught(), own
 	}
+	if errors.Is(err, http2.ErrNoMemory) {
+		return nil, errNoMemory // its client did not read
+	}
 	if errors.Is(err, http2.ErrNoTunnel) {
 		return nil, fmt.Errorf("%w: %w", errNoTunnel, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sallyport/proxy/http2"
@@ -24,6 +25,8 @@ type sharedConns struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup // dials, and connections
 
+	waiting atomic.Int32 // requests in all queues
+
 	mu       sync.Mutex
 	backends map[string]*sharing // by address
 	closed   bool
@@ -32,7 +35,8 @@ type sharedConns struct {
 // sharing is what there is of one backend.
 type sharing struct {
 	conns []*http2.ClientConn
-	dial  *dial // that is under way
+	dial  *dial  // that is under way
+	queue []wake // of requests that wait, for the dial or for a stream that ends
 }
 
 // dial is one that any number of requests wait for.
@@ -65,7 +69,10 @@ func newSharedConns(p Pool, s *Server) *sharedConns {
 func (cs *sharedConns) take(x *exchange, address string) link {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if s := cs.sharing(address).find(cs, x, false); s != nil {
+	if len(cs.sharing(address).queue) > 0 {
+		return nil // they have waited longer
+	}
+	if s := cs.find(x, address, false); s != nil {
 		return s
 	}
 	return nil
@@ -86,8 +93,9 @@ func (cs *sharedConns) sharing(address string) *sharing {
 }
 
 // find takes a stream of the first connection that has room. One that is saturated is
-// taken where there shall not be more, and with any where there cannot. The pool's mu is held.
-func (b *sharing) find(cs *sharedConns, x *exchange, any bool) *stream {
+// taken where there shall not be more, and with any where there cannot. mu is held.
+func (cs *sharedConns) find(x *exchange, address string, any bool) *stream {
+	b := cs.sharing(address)
 	var saturated *http2.ClientConn
 	for _, c := range b.conns {
 		if c.Saturated(x.upload.kind != uploadNone) {
@@ -96,33 +104,37 @@ func (b *sharing) find(cs *sharedConns, x *exchange, any bool) *stream {
 			}
 			continue
 		}
-		if s := b.call(cs, x, c); s != nil {
+		if s := cs.call(x, c, address); s != nil {
 			return s
 		}
 	}
 	if saturated != nil && (any || len(b.conns) >= maxUnsaturated) {
-		return b.call(cs, x, saturated)
+		return cs.call(x, saturated, address)
 	}
 	return nil
 }
 
-func (b *sharing) call(cs *sharedConns, x *exchange, c *http2.ClientConn) *stream {
+func (cs *sharedConns) call(x *exchange, c *http2.ClientConn, address string) *stream {
 	call, err := c.NewCall()
 	if err != nil {
 		return nil
 	}
-	return &stream{Call: call, conn: c, pool: &cs.pool, x: x}
+	call.ChargeTo(x.conn.held.by)
+	return &stream{Call: call, conn: c, of: cs, address: address, x: x}
 }
 
-// dial implements links. A dial whose requests have left goes on for the next ones.
+// dial implements links. A dial whose requests have left goes on for the next ones. Each is
+// bounded by the connect timeout; a request that others were before may wait for several,
+// or for streams that end, as long as for a response.
 func (cs *sharedConns) dial(x *exchange, address string) (link, error) {
-	late := time.NewTimer(cs.pool.ConnectTimeout)
+	late := time.NewTimer(max(cs.pool.ConnectTimeout, cs.pool.ResponseTimeout))
 	defer late.Stop()
-	woken := make(wake, 1)
+	woken, room := make(wake, 1), make(wake, 1)
 	x.waits.in(woken)
 	defer x.waits.in(nil)
-	for {
-		s, d := cs.findOrDial(x, address)
+	defer cs.leave(address, room)
+	for waited := false; ; waited = true {
+		s, d := cs.findOrDial(x, address, room, waited)
 		switch {
 		case s != nil:
 			return s, nil
@@ -130,6 +142,7 @@ func (cs *sharedConns) dial(x *exchange, address string) (link, error) {
 			return nil, errCut
 		}
 		select {
+		case <-room:
 		case <-d.done:
 			if d.err != nil {
 				if s := cs.findAny(x, address); s != nil {
@@ -184,22 +197,62 @@ func (w wake) interrupt() {
 }
 
 // findOrDial returns a stream, or a dial to wait for, or neither where no
-// connections are made any more.
-func (cs *sharedConns) findOrDial(x *exchange, address string) (*stream, *dial) {
+// connections are made any more. A request that has not waited takes none before others
+// that have.
+func (cs *sharedConns) findOrDial(x *exchange, address string, room wake, waited bool) (*stream, *dial) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	b := cs.sharing(address)
-	if s := b.find(cs, x, false); s != nil || cs.closed {
-		return s, nil
+	if waited || len(b.queue) == 0 {
+		if s := cs.find(x, address, false); s != nil {
+			return s, nil
+		}
+	}
+	if cs.closed {
+		return nil, nil
+	}
+	if !slices.Contains(b.queue, room) {
+		b.queue = append(b.queue, room)
+		cs.waiting.Add(1)
 	}
 	return nil, cs.beginDial(address)
+}
+
+// freed wakes the request that has waited longest: a stream has ended.
+func (cs *sharedConns) freed(address string) {
+	if cs.waiting.Load() == 0 {
+		return
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if b := cs.sharing(address); len(b.queue) > 0 {
+		b.queue[0].interrupt()
+		b.queue = append(b.queue[:0], b.queue[1:]...)
+		cs.waiting.Add(-1)
+	}
+}
+
+// leave ends a request's wait. A stream that has ended for it meanwhile is the next one's.
+func (cs *sharedConns) leave(address string, room wake) {
+	cs.mu.Lock()
+	b := cs.sharing(address)
+	if i := slices.Index(b.queue, room); i >= 0 {
+		b.queue = slices.Delete(b.queue, i, i+1)
+		cs.waiting.Add(-1)
+	}
+	cs.mu.Unlock()
+	select {
+	case <-room:
+		cs.freed(address)
+	default:
+	}
 }
 
 // findAny returns a stream of whatever connection has room, or nil.
 func (cs *sharedConns) findAny(x *exchange, address string) *stream {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	return cs.sharing(address).find(cs, x, true)
+	return cs.find(x, address, true)
 }
 
 // connect makes a connection and shares it.

@@ -27,6 +27,11 @@ func (l *listener) handshake(c *conn) {
 		c.Close()
 		return
 	}
+	if !l.enter(c) {
+		l.server.log.Debug("connection refused", "listener", l.Name, "peer", c.RemoteAddr(), "error", "memory is short")
+		c.Close()
+		return
+	}
 	if l.Redirect != nil {
 		c.shaken(nil, tls.ConnectionState{})
 		l.serve(c, c, "")

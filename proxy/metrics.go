@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sallyport/proxy/memory"
 	"sallyport/proxy/message"
 )
 
@@ -33,7 +34,7 @@ type metrics struct {
 	blames            *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, requests *counter, b *memory.Budget) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_requests_total",
@@ -97,7 +98,7 @@ func newMetrics(r prometheus.Registerer, requests *counter) (*metrics, error) {
 		m.shortages.WithLabelValues(place)
 	}
 	return m, errors.Join(
-		r.Register(m.requests), r.Register(m.failures), r.Register(m.duration), r.Register(newInFlight(requests)),
+		r.Register(m.requests), r.Register(m.failures), r.Register(m.duration), r.Register(newInFlight(requests)), registerMemory(r, b),
 		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.handshakesUnused), r.Register(m.handshakesHeld), r.Register(m.headersRefused), r.Register(m.connections),
 		r.Register(m.panics), r.Register(m.shortages), r.Register(m.blames),
 	)
@@ -121,6 +122,28 @@ func newInFlight(requests *counter) prometheus.Collector {
 		Name: "sallyport_requests_in_flight",
 		Help: "Requests under way, tunnels included.",
 	}, func() float64 { return float64(requests.count()) })
+}
+
+// registerMemory tells of the memory that clients hold.
+func registerMemory(r prometheus.Registerer, b *memory.Budget) error {
+	errs := []error{
+		r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sallyport_client_memory_limit_bytes",
+			Help: "Memory for clients' connections, streams and bodies (limits.memory).",
+		}, func() float64 { return float64(b.Limit()) })),
+		r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sallyport_client_memory_used_bytes",
+			Help: "How much of it clients hold.",
+		}, func() float64 { return float64(b.Used()) })),
+	}
+	for _, kind := range memory.Kinds() {
+		errs = append(errs, r.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name:        "sallyport_client_memory_rationed_total",
+			Help:        "What was done to clients that held more memory than was free.",
+			ConstLabels: prometheus.Labels{"action": kind.String()},
+		}, func() float64 { return float64(b.Rationed(kind)) })))
+	}
+	return errors.Join(errs...)
 }
 
 func (m *metrics) request(x *exchange) {

@@ -8,6 +8,7 @@ import (
 
 	"sallyport/proxy/http1"
 	"sallyport/proxy/http2"
+	"sallyport/proxy/memory"
 	"sallyport/proxy/message"
 )
 
@@ -45,9 +46,12 @@ func (l *listener) answerRequests(h *http1Client) {
 		h.Close()
 		l.server.clients.remove(h)
 	})
+	busy := false
 	for {
 		x, err := h.Next()
 		if err == http1.ErrQuiet {
+			h.quiet.Store(true)
+			h.socket.held.set(connBytes)
 			go l.answerRequests(h)
 			return
 		}
@@ -57,6 +61,11 @@ func (l *listener) answerRequests(h *http1Client) {
 				l.refuse(h.socket, h.ServerConn, bad)
 			}
 			break
+		}
+		if !busy {
+			busy = true
+			h.quiet.Store(false)
+			h.socket.held.set(connBytes + requestBytes)
 		}
 		h.served.Store(true)
 		l.handle(h.socket, x)
@@ -90,6 +99,7 @@ type http1Client struct {
 	*http1.ServerConn
 	socket *conn
 	served atomic.Bool // it has had a request
+	quiet  atomic.Bool // it has had none for a while
 	told   atomic.Bool
 }
 
@@ -109,13 +119,17 @@ func (h *http1Client) Shutdown() {
 // Close implements client.
 func (h *http1Client) Close() error { return h.socket.Close() }
 
+// Idle reports whether the connection has been without a request for a while.
+func (h *http1Client) Idle() bool { return h.quiet.Load() }
+
+func (h *http1Client) account() *memory.Client { return h.socket.held.by }
+
 func (l *listener) serveHTTP2(c *conn, t net.Conn) {
 	cfg := l.http2
-	if s, ok := c.Conn.(*tcpConn); ok {
-		cfg.Heard = s.heard
-	}
+	account := l.server.memory.Client(c.peer.addr)
+	cfg.Memory = account
 	cfg.Refused = func(r *message.Request, status int, reason string) { l.noteRefused(c, r, status, reason) }
-	h := &http2Client{http2.NewServerConn(t, cfg, func(x message.Exchange) { l.handle(c, x) })}
+	h := &http2Client{http2.NewServerConn(t, cfg, func(x message.Exchange) { l.handle(c, x) }), account}
 	l.server.clients.add(h)
 	go l.run(c, t, h)
 }
@@ -123,6 +137,7 @@ func (l *listener) serveHTTP2(c *conn, t net.Conn) {
 // run serves a connection's streams until it ends.
 func (l *listener) run(c *conn, t net.Conn, h *http2Client) {
 	defer l.server.clients.remove(h)
+	defer h.memory.Release()
 	defer t.Close()
 	defer l.server.caught(inConnection, func() {})
 	if err := h.Run(); err != nil {
@@ -131,7 +146,12 @@ func (l *listener) run(c *conn, t net.Conn, h *http2Client) {
 }
 
 // http2Client is an HTTP/2 connection as a drain sees it.
-type http2Client struct{ *http2.ServerConn }
+type http2Client struct {
+	*http2.ServerConn
+	memory *memory.Client
+}
+
+func (h *http2Client) account() *memory.Client { return h.memory }
 
 // Close implements client.
 func (h *http2Client) Close() error {

@@ -11,6 +11,7 @@ import (
 
 	"sallyport/proxy/http1"
 	"sallyport/proxy/http2"
+	"sallyport/proxy/memory"
 )
 
 // Server terminates TLS on its listeners and forwards requests.
@@ -19,6 +20,7 @@ type Server struct {
 	accessLog       *slog.Logger
 	metrics         *metrics
 	shutdownTimeout time.Duration
+	memory          *memory.Budget
 	sites           *siteTable
 	listeners       []*listener
 	forwarders      []*forwarder
@@ -43,9 +45,9 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	s := &Server{log: c.Log, accessLog: c.AccessLog, shutdownTimeout: c.ShutdownTimeout}
+	s := &Server{log: c.Log, accessLog: c.AccessLog, shutdownTimeout: c.ShutdownTimeout, memory: memory.NewBudget(c.Memory)}
 	s.handshakeCtx, s.cancelHandshakes = context.WithCancel(context.Background())
-	if s.metrics, err = newMetrics(c.Metrics, &s.requests); err != nil {
+	if s.metrics, err = newMetrics(c.Metrics, &s.requests, s.memory); err != nil {
 		return nil, fmt.Errorf("proxy: metrics: %w", err)
 	}
 	if s.sites, err = newSiteTable(c.Sites, s.routesOf()); err != nil {
@@ -135,12 +137,14 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// sweep closes connections to backends that have been idle for too long, and gives
+// sweep closes connections to backends that have been idle for too long, and those of
+// clients for which memory is short, and gives
 // memory back.
 func (s *Server) sweep(ctx context.Context) {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	var t tidy
+	var m scarce
 	for {
 		select {
 		case <-ctx.Done():
@@ -149,6 +153,7 @@ func (s *Server) sweep(ctx context.Context) {
 			for _, f := range s.forwarders {
 				s.guarded(inSweep, func() { f.links.sweep(now) })
 			}
+			s.guarded(inSweep, func() { m.look(s) })
 			s.guarded(inSweep, func() { t.look(s.clients.sofar()) })
 			s.guarded(inSweep, func() { s.unused.sweep(now) })
 		}

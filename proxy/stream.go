@@ -15,9 +15,10 @@ import (
 // whether anybody still wants what it waits for.
 type stream struct {
 	*http2.Call
-	conn *http2.ClientConn
-	pool *Pool
-	x    *exchange
+	conn    *http2.ClientConn
+	of      *sharedConns
+	address string
+	x       *exchange
 
 	sent     atomic.Int64 // when the request had been sent as a whole, since epoch; 0: it has not
 	answered bool         // a head has come
@@ -75,7 +76,7 @@ func (s *stream) ReadHead() (*message.Response, error) {
 		if sent := time.Duration(s.sent.Load()); sent > 0 {
 			waited = time.Since(epoch) - max(sent, began)
 		}
-		if err := s.look(waited, s.pool.ResponseTimeout); err != nil {
+		if err := s.look(waited, s.of.pool.ResponseTimeout); err != nil {
 			return nil, err
 		}
 	}
@@ -94,13 +95,13 @@ func (s *stream) Read(p []byte) (int, error) {
 		}
 		now := time.Since(epoch)
 		if began == 0 {
-			began = now - s.pool.look()
+			began = now - s.of.pool.look()
 		}
 		waited := now - began
 		if s.tunnel {
 			waited = 0
 		}
-		if err := s.look(waited, s.pool.SilenceTimeout); err != nil {
+		if err := s.look(waited, s.of.pool.SilenceTimeout); err != nil {
 			return 0, err
 		}
 	}
@@ -136,6 +137,7 @@ func (s *stream) again(err error) again {
 // release implements link. A connection that may hang takes no further requests.
 func (s *stream) release(bool) {
 	s.Call.Close()
+	s.of.freed(s.address)
 	if s.slow {
 		s.conn.Retire()
 	}

@@ -26,7 +26,6 @@ type tcpConn struct {
 	in, out  transfer
 	more     atomic.Bool                  // what is written is sent with what is written next
 	liftAt   int                          // see unsent.go
-	heard    int64                        // bytes; the reader's
 	ackNext  bool                         // see ack.go
 	readNow  func(fd uintptr) (done bool) // made once, so that a read allocates nothing
 	writeNow func(fd uintptr) (done bool)
@@ -139,7 +138,6 @@ func (f *tcpConn) Read(p []byte) (int, error) {
 		err = f.failure("read", f.in.err)
 	}
 	f.in.p = nil
-	f.heard += int64(n)
 	if n == 0 && err == nil {
 		err = io.EOF
 	}

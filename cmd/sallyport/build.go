@@ -310,6 +310,7 @@ func (s *service) proxyConfig(access *slog.Logger) proxy.Config {
 	c := proxy.Config{
 		ShutdownTimeout: time.Duration(s.config.ShutdownTimeout),
 		Log:             s.log, AccessLog: access, Metrics: s.registry,
+		Memory: int64(s.config.Limits.Memory),
 	}
 	for i, l := range s.config.Listeners {
 		policy, _ := proxy.ParsePolicy(l.Policy) // configs knows the same names

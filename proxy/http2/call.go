@@ -29,6 +29,16 @@ func (k *Call) leave(s *stream) {
 	k.c.mu.Unlock()
 }
 
+// ChargeTo says whose memory the call's response takes until it is read. It comes before
+// WriteHead.
+func (k *Call) ChargeTo(m Memory) {
+	s, err := k.enter()
+	defer k.leave(s)
+	if err == nil && s.id == 0 {
+		s.own.mem = m
+	}
+}
+
 // WriteHead implements message.Call. The error is ErrUnprocessed where the
 // connection went away before.
 func (k *Call) WriteHead(r *message.Request, end bool) error {

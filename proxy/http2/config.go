@@ -25,9 +25,9 @@ type Config struct {
 	// then. nil: none is recovered.
 	Panicked func(value any)
 
-	// Heard is how many bytes a client has sent before, in its handshake: they count for
-	// what is served at once (fare.go).
-	Heard int64
+	// Memory is what a server's client holds of the process's memory. nil: as much
+	// as it likes. Calls have their own (Call.ChargeTo).
+	Memory Memory
 
 	MaxStreams     int // that a client may have open at once: 100
 	MaxHeaderBytes int // of a head, as HTTP/1.1 would send it, and of trailers: 64 KiB
@@ -82,6 +82,9 @@ func (c Config) forClient() Config {
 }
 
 func (c Config) forBoth() Config {
+	if c.Memory == nil {
+		c.Memory = plenty{}
+	}
 	setDefault(&c.MaxStreams, defaultMaxStreams)
 	setDefault(&c.MaxHeaderBytes, defaultMaxHeaderBytes)
 	setDefault(&c.MaxFields, defaultMaxFields)

@@ -37,7 +37,9 @@ type conn struct {
 	watch   watch
 
 	recv       window // of all streams
+	owed       int    // of it, that has come and is given back when it is read, since memory is short
 	line       line
+	hold       holding
 	sendWindow int32
 	senders    []*stream // waiting for sendWindow or for room in out, first come first served
 	peer       settings
@@ -94,6 +96,7 @@ func (c *conn) init(nc net.Conn, cfg *Config, r role) {
 	c.streams = make(map[uint32]*stream)
 	c.recv.size, c.recv.left = connWindow, connWindow // the greeting opens it
 	c.line.init()
+	c.hold.mem = cfg.Memory
 	c.sendWindow = 65535
 	c.peer = settings{initialWindow: 65535}
 	c.goneTo = maxWindow

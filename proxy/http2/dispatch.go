@@ -47,7 +47,7 @@ func (c *conn) goOn() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard()
-	c.heardBytes = c.in.total - c.cfg.Heard
+	c.heardBytes = c.in.total
 	switch {
 	case c.closing:
 		return errClosed

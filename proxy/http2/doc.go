@@ -25,7 +25,7 @@
 //	writer.go     one write for all that is ready
 //	settings.go   the peer's settings
 //	budget.go     what a peer may have done for nothing
-//	fare.go       what a client pays for streams that are served at once
+//	ration.go     what is held of the process's memory, and what is done where it is short
 //	panic.go      what a panic ends
 //	watch.go      one timer a connection for all its timeouts
 //	server.go     ServerConn; worker.go runs handlers, exchange.go is what they
@@ -59,10 +59,17 @@
 // client that has not sent or read much yet; then senders wait, in the order in
 // which they came. A field section is bounded in
 // bytes and in lines. Streams are bounded in number, and so are handlers that
-// have not returned from streams that are gone; those that run at once also by
-// what the client has sent. Frames and streams that cost work
-// and bring nobody forward use up a budget. Who uses it up by streams that are given up
+// have not returned from streams that are gone. Frames and streams that cost work
+// and bring nobody forward use up a budget (budget.go). Who uses it up by streams that are given up
 // is asked to begin no more, and those under way go on.
+//
+// What all that takes is charged to the client as memory (Config.Memory), which
+// is one budget for all connections of the process (package memory). While that suffices,
+// nothing but these bounds holds. A client that has too much of it is rationed:
+// two of its streams are served at once on a connection, the connection's window opens only as bodies are read,
+// and streams' windows shrink; where it must give way, further streams are refused
+// and the largest body that nobody reads is broken off. What comes of a backend counts
+// as the client's that asked for it.
 //
 // # How it fails
 //

@@ -40,10 +40,7 @@ func (c *ServerConn) Shutdown() {
 
 // pong implements role.
 func (c *ServerConn) pong(data [8]byte) {
-	switch {
-	case data == farePing:
-		c.paid()
-	case c.drain.begun && data == drainPing:
+	if c.drain.begun && data == drainPing {
 		c.finalGoAway()
 	}
 }

@@ -43,7 +43,7 @@ func (c *ServerConn) outlast(s *stream) {
 	}
 	s.readable.Broadcast()
 	n := s.in.n
-	s.in.drop()
+	s.empty()
 	s.consumed(n)
 	s.drops(n)
 	c.arm(t + earlyPause)

@@ -28,6 +28,9 @@ var (
 	// request. Its answer is as good as any (RFC 9113 §8.1).
 	ErrStopped = errors.New("http2: the backend wants no more of the request")
 
+	// ErrNoMemory says that a body was broken off: nobody read it, and memory is short.
+	ErrNoMemory = errors.New("http2: memory is short")
+
 	errGone     = errors.New("http2: the peer closed the connection")
 	errClosed   = errors.New("http2: the connection was closed")
 	errAborted  = errors.New("http2: the stream was reset at this end")

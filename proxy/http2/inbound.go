@@ -12,6 +12,7 @@ type inbox struct {
 	chunks [][]byte
 	r      int // in the first chunk
 	n      int // bytes in all
+	held   int // by chunks
 }
 
 func (q *inbox) write(p []byte) {
@@ -21,6 +22,7 @@ func (q *inbox) write(p []byte) {
 		if last < 0 || len(q.chunks[last]) == cap(q.chunks[last]) {
 			q.chunks = append(q.chunks, getChunk(len(p)))
 			last++
+			q.held += cap(q.chunks[last])
 		}
 		b := q.chunks[last]
 		n := copy(b[len(b):cap(b)], p)
@@ -38,6 +40,7 @@ func (q *inbox) read(p []byte) int {
 		total += n
 		q.n -= n
 		if q.r += n; q.r == len(first) && (q.r == cap(first) || q.n == 0) {
+			q.held -= cap(first)
 			putChunk(first)
 			q.chunks = append(q.chunks[:0], q.chunks[1:]...)
 			q.r = 0
@@ -52,7 +55,7 @@ func (q *inbox) drop() {
 		putChunk(b)
 	}
 	clear(q.chunks)
-	q.chunks, q.r, q.n = q.chunks[:0], 0, 0
+	q.chunks, q.r, q.n, q.held = q.chunks[:0], 0, 0, 0
 }
 
 // readData takes a DATA frame as it comes, not when it is whole: a slow sender
@@ -176,7 +179,7 @@ func (c *conn) deliver(id uint32, p []byte) {
 		}
 		return
 	}
-	s.in.write(p)
+	c.hasCome(s, p)
 	if s.reading {
 		s.readSince = 0
 		s.readable.Signal()
@@ -231,7 +234,9 @@ func (s *stream) read(p []byte) (int, error) {
 		}
 		s.awaitReadable()
 	}
+	before := s.in.held
 	n := s.in.read(p)
+	s.hold.add(s.in.held - before)
 	s.consumed(n)
 	return n, nil
 }

@@ -47,7 +47,8 @@ var (
 	refuseLarge      = &refusal{431, "head too long", false}                               // RFC 6585 §5
 	refuseFields     = &refusal{431, "too many fields", false}
 	refuseLong       = &refusal{414, "target too long", false}
-	refuseConnect    = &refusal{501, "unknown kind of tunnel", false}  // RFC 8441 §4
+	refuseConnect    = &refusal{501, "unknown kind of tunnel", false} // RFC 8441 §4
+	refuseMemory     = &refusal{503, "memory is short", false}
 	refuseStreams    = &refusal{429, "too many streams at once", true} // not answered, but reset: see takeHeaders
 )
 

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"sallyport/proxy/memory"
 	"sallyport/proxy/message"
 )
 
@@ -13,7 +14,6 @@ type ServerConn struct {
 	conn
 	handler     func(message.Exchange)
 	workers     workers  // guarded by mu
-	fare        fare     // guarded by mu
 	drain       drain    // guarded by mu
 	refused     *refusal // of the last head; the reader's, as is refusedHead
 	refusedHead *message.Request
@@ -28,7 +28,7 @@ func NewServerConn(nc net.Conn, cfg Config, handler func(message.Exchange)) *Ser
 	cfg = cfg.forServer()
 	c := &ServerConn{handler: handler}
 	c.conn.init(nc, &cfg, c)
-	c.in.total = cfg.Heard
+	c.workers.hold = &c.hold
 	c.drain.last = maxWindow
 	c.greet("",
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(cfg.MaxStreams)},
@@ -95,6 +95,12 @@ func (c *ServerConn) takeHeaders(f frame, b *block, end bool) error {
 func (c *ServerConn) open(id uint32, b *block, end bool) error {
 	s := newStream(&c.conn)
 	no := s.parseRequest(b, end)
+	if no == nil && c.refusesMore() {
+		c.hold.mem.Rationed(memory.StreamRefused)
+		no = refuseMemory
+	}
+	s.headBytes = streamBytes + cap(s.arena) + fieldBytes*cap(s.fields)
+	s.hold.add(s.headBytes)
 	c.begin(s, id)
 	s.begun = now()
 	s.remoteEnded = end
@@ -168,5 +174,5 @@ func (c *ServerConn) over() { c.workers.trim(never) }
 
 // due implements role.
 func (c *ServerConn) due(t int64) int64 {
-	return min(c.workers.trim(t), c.drain.due(c, t))
+	return min(c.workers.trim(t), c.dueQueued(t), c.drain.due(c, t))
 }

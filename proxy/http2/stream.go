@@ -44,6 +44,10 @@ type stream struct {
 	turn       bool // taken from conn.senders, and not sent since
 	sendSince  int64
 
+	hold      *holding // what it holds counts there
+	own       holding  // a call's
+	headBytes int      // of hold, as long as the stream lasts
+
 	err     error // why it was broken
 	readErr error // why no more is read of it, though it may be answered
 	stopped bool  // a backend wants no more of the request
@@ -55,12 +59,13 @@ type stream struct {
 	telling bool // onGone was taken, and has not returned
 
 	// A server's.
-	begun   int64
-	req     message.Request
-	fields  []message.Field
-	arena   []byte
-	joined  int  // of conn.joined
-	expects bool // 100 (Continue) is still owed
+	begun       int64
+	queuedSince int64 // waits for memory
+	req         message.Request
+	fields      []message.Field
+	arena       []byte
+	joined      int  // of conn.joined
+	expects     bool // 100 (Continue) is still owed
 
 	// A client's.
 	heads    []*message.Response // that were not read yet
@@ -76,6 +81,9 @@ func newStream(c *conn) *stream {
 	s.c = c
 	s.readable.L, s.writable.L = &c.mu, &c.mu
 	s.recv.size, s.recv.left = streamWindow, streamWindow
+	if s.hold = &c.hold; c.client {
+		s.own.mem, s.hold = plenty{}, &s.own
+	}
 	s.declared, s.sendLeft = message.Unknown, message.Unknown
 	return s
 }
@@ -91,7 +99,8 @@ func (s *stream) release() {
 	if !s.removed || !s.handled || s.users > 0 {
 		return
 	}
-	s.in.drop()
+	s.empty()
+	s.hold.add(-s.headBytes)
 	s.c.joined -= s.joined
 	fields, arena, chunks := s.fields, s.arena, s.in.chunks
 	if cap(fields) > keptFields {
@@ -123,7 +132,7 @@ func (c *conn) drop(s *stream, reason error) func() {
 	if s.err == nil {
 		s.err = reason
 	}
-	s.in.drop()
+	s.empty()
 	s.remoteEnded, s.localEnded = true, true
 	f := s.notice()
 	c.remove(s)

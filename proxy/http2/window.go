@@ -1,6 +1,10 @@
 package http2
 
-import "golang.org/x/net/http2"
+import (
+	"golang.org/x/net/http2"
+
+	"sallyport/proxy/memory"
+)
 
 // window is what a peer may send, on a stream or on the connection
 // (RFC 9113 §5.2). What it has sent and was not allowed anew is what it has in
@@ -56,23 +60,36 @@ func (c *conn) receive(n int) error {
 	if !c.recv.take(n) {
 		return &ConnError{http2.ErrCodeFlowControl, "more than the connection's window"}
 	}
-	c.recv.credit += int32(n)
 	c.line.bytes += int64(n)
-	if c.closing {
+	if c.hold.mem.Short() {
+		c.owed += n // it bounds the client's streams then, one with another
 		return nil
 	}
-	if c.recv.due() {
-		c.out.pending = appendWindowUpdate(c.out.room(headLen+4), 0, c.recv.tell())
-		c.flushSoon()
-	}
+	c.recv.credit += int32(n + c.owed)
+	c.owed = 0
+	c.tellConn()
 	c.measure()
 	return nil
+}
+
+// tellConn tells of the connection's window if it is time to. mu is held.
+func (c *conn) tellConn() {
+	if c.closing || !c.recv.due() {
+		return
+	}
+	c.out.pending = appendWindowUpdate(c.out.room(headLen+4), 0, c.recv.tell())
+	c.flushSoon()
 }
 
 // consumed gives n bytes that were read of a stream back to its window, some at a
 // time. mu is held.
 func (s *stream) consumed(n int) {
-	w := &s.recv
+	w, c := &s.recv, s.c
+	if back := min(n, c.owed); back > 0 {
+		c.owed -= back
+		c.recv.credit += int32(back)
+		c.tellConn()
+	}
 	w.credit += int32(n)
 	switch {
 	case s.remoteEnded || s.err != nil:
@@ -82,12 +99,20 @@ func (s *stream) consumed(n int) {
 	case !w.due():
 		return
 	}
-	// A window that the line has outgrown is of no use to a reader that is slower.
-	if s.in.n <= int(w.size)/4 {
-		w.resize(max(w.size, s.c.line.window))
+	switch {
+	case s.hold.mem.Short():
+		if w.size > rationedWindow {
+			s.hold.mem.Rationed(memory.WindowShrinks)
+			w.resize(rationedWindow)
+		}
+		if w.credit == 0 {
+			return
+		}
+	case s.in.n <= int(w.size)/4: // a reader that is slower than the line has no use for more
+		w.resize(max(w.size, c.line.window))
 	}
-	s.c.out.pending = appendWindowUpdate(s.c.out.room(headLen+4), s.id, w.tell())
-	s.c.flushSoon()
+	c.out.pending = appendWindowUpdate(c.out.room(headLen+4), s.id, w.tell())
+	c.flushSoon()
 }
 
 // line is what is known of the way to the peer: bandwidth times delay, measured as

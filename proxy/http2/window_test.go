@@ -183,6 +183,7 @@ func TestLine_MeasuresWhereWindowsMayBeTooSmall(t *testing.T) {
 	c.cfg = &Config{}
 	c.watch.stopped = true // nothing is written
 	c.line.init()
+	c.hold.mem = plenty{}
 	c.recv.size, c.recv.left = connWindow, connWindow
 	pings := func(bytes int64, perTrip int32) (n int) {
 		for ; bytes > 0; bytes -= maxPayload {

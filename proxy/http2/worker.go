@@ -1,18 +1,24 @@
 package http2
 
-import "time"
+import (
+	"time"
+
+	"sallyport/proxy/memory"
+)
 
 // workers run handlers. A worker that has nothing to do waits a moment for the
 // next stream, so that in the steady state no goroutine is started; then it
 // leaves, so that an idle connection has none. There are at most as many as the
-// client may have streams open, and at first as many as it has paid for (fare.go).
+// client may have streams open, and fewer where memory is short (ration.go).
 // A stream that finds none, for that or because handlers have not returned from
 // streams that were reset, waits in queue, which is bounded by the same number.
 // All of it is guarded by the connection's mu.
 type workers struct {
-	queue []*stream
-	idle  []*worker // the last one waits shortest, and is taken first
-	n     int       // workers that are not on their way out
+	queue    []*stream
+	idle     []*worker // the last one waits shortest, and is taken first
+	n        int       // workers that are not on their way out
+	rationed bool      // the queue is looked at again in a while
+	hold     *holding
 }
 
 type worker struct {
@@ -33,22 +39,23 @@ func (c *ServerConn) give(s *stream) {
 		return
 	}
 	w.queue = append(w.queue, s)
-	c.startQueued()
-	c.ask()
-}
-
-// startQueued starts workers with the streams that wait, as far as they are paid for. mu
-// is held.
-func (c *ServerConn) startQueued() {
-	for w := &c.workers; len(w.queue) > 0 && w.n < c.affordable(); {
-		c.start(w.next())
+	if c.startQueued(); len(w.queue) > 0 && w.n < c.cfg.MaxStreams {
+		s.queuedSince = now()
+		c.hold.mem.Rationed(memory.StreamWaits)
 	}
 }
 
 // start starts a worker with s. mu is held.
 func (c *ServerConn) start(s *stream) {
 	c.workers.n++
+	c.hold.add(workerBytes)
 	c.spawn(func() { c.work(s) })
+}
+
+// left notes that a worker is on its way out. mu is held.
+func (w *workers) left() {
+	w.n--
+	w.hold.add(-workerBytes)
 }
 
 // next takes the stream that has waited longest. mu is held.
@@ -65,7 +72,7 @@ func (c *ServerConn) work(s *stream) {
 		if !left { // a handler has ended the goroutine
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.workers.n--
+			c.workers.left()
 		}
 	}()
 	me := &worker{wake: make(chan *stream, 1)}
@@ -104,11 +111,12 @@ func (c *ServerConn) done(me *worker) *stream {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := &c.workers
-	if len(w.queue) > 0 {
+	spare := w.n > rationedStreams && c.hold.mem.Short()
+	if len(w.queue) > 0 && !spare {
 		return w.next()
 	}
-	if c.closing {
-		w.n--
+	if c.closing || spare {
+		w.left()
 		me.wake <- nil
 		return nil
 	}
@@ -126,7 +134,7 @@ func (w *workers) trim(t int64) int64 {
 	n := 0
 	for n < len(w.idle) && w.idle[n].since <= t-idleWorker {
 		w.idle[n].wake <- nil
-		w.n-- // now, lest a stream is queued for a worker that is on its way out
+		w.left() // now, lest a stream is queued for a worker that is on its way out
 		n++
 	}
 	w.idle = append(w.idle[:0], w.idle[n:]...)
