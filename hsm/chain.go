@@ -50,6 +50,11 @@ func ReadChain(path string) (Chain, error) {
 	return c, c.check()
 }
 
+// Ends returns the certificate that ends first, which ends the chain.
+func (c Chain) Ends() *x509.Certificate {
+	return slices.MinFunc(c, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+}
+
 // check holds the chain to its order.
 func (c Chain) check() error {
 	if len(c) > maxChain {

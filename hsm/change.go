@@ -120,13 +120,16 @@ const ExpiresSoon = 14 * 24 * time.Hour
 // hintForRenewal says how a certificate is renewed.
 const hintForRenewal = "clients refuse it from then on: have it renewed (`sallyport csr` makes the request), write the new one in its place, and then `sallyport token rescan`"
 
+// hintForIntermediate says how a chain is renewed whose leaf is good for longer.
+const hintForIntermediate = "clients refuse the chain from the end of this intermediate on: get the authority's present one, put it in its place, and then `sallyport token rescan`"
+
 // remindEvery is the time between two warnings of one certificate.
 const remindEvery = 24 * time.Hour
 
 // reminder is a certificate that was warned of.
 type reminder struct {
 	site    string
-	leaf    [sha256.Size]byte
+	ends    [sha256.Size]byte // the certificate of the chain that ends first
 	expired bool
 }
 
@@ -137,11 +140,12 @@ func (r *Keyring) remind(now time.Time) {
 	for _, c := range r.sites {
 		for _, s := range *c.serving.Load() {
 			p := s.pairs[0]
-			left := p.Leaf().NotAfter.Sub(now)
+			ends := p.Chain.Ends()
+			left := ends.NotAfter.Sub(now)
 			if left >= ExpiresSoon {
 				continue
 			}
-			about := reminder{c.site, sha256.Sum256(p.Leaf().Raw), left < 0}
+			about := reminder{c.site, sha256.Sum256(ends.Raw), left < 0}
 			last, known := r.reminded[about]
 			if known && now.Sub(last) < remindEvery {
 				current[about] = last
@@ -152,7 +156,13 @@ func (r *Keyring) remind(now time.Time) {
 			if about.expired {
 				level, text = slog.LevelError, "certificate has expired and is still served"
 			}
-			r.log.Log(context.Background(), level, text, append(describePair(c.site, p), "days_left", int(left.Hours()/24), "hint", hintForRenewal)...)
+			attrs := append(describePair(c.site, p), "days_left", int(left.Hours()/24))
+			if ends == p.Leaf() {
+				attrs = append(attrs, "hint", hintForRenewal)
+			} else {
+				attrs = append(attrs, "intermediate", ends.Subject.String(), "hint", hintForIntermediate)
+			}
+			r.log.Log(context.Background(), level, text, attrs...)
 		}
 	}
 	r.reminded = current

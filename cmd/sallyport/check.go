@@ -73,7 +73,19 @@ func (s *service) warnOfExpiry(now time.Time) {
 	for i, certificates := range s.sites {
 		for j, pairs := range certificates.Pairs() {
 			leaf := pairs[0].Leaf()
-			if left := leaf.NotAfter.Sub(now); left < hsm.ExpiresSoon {
+			ends := pairs[0].Chain.Ends()
+			left := ends.NotAfter.Sub(now)
+			if left >= hsm.ExpiresSoon {
+				continue
+			}
+			if ends != leaf {
+				s.warnings = append(s.warnings, configs.Problem{
+					Path: fmt.Sprintf("sites[%d].certificates[%d]", i, j),
+					Message: fmt.Sprintf("the intermediate (%s) in the chain of site %s expires in %s, on %s",
+						ends.Subject, s.config.Sites[i].Name, remaining(left), when(ends.NotAfter)),
+					Hint: "clients refuse the chain from then on: get the authority's present intermediate, and put it in its place",
+				})
+			} else {
 				s.warnings = append(s.warnings, configs.Problem{
 					Path: fmt.Sprintf("sites[%d].certificates[%d]", i, j),
 					Message: fmt.Sprintf("the certificate of site %s (%s) expires in %s, on %s",

@@ -41,6 +41,9 @@ func (d *doctorVisit) tryCertificates(ctx context.Context, token *hsm.Token, ser
 		}
 		for _, p := range certificates.Pairs()[0] {
 			d.report.expiry("site "+s.site, p.Leaf(), now)
+			if ends := p.Chain.Ends(); ends != p.Leaf() && ends.NotAfter.Sub(now) < hsm.ExpiresSoon {
+				d.report.expiry("site "+s.site, ends, now)
+			}
 			if gap := p.Gap(); gap != nil {
 				d.report.add("certificate", "site "+s.site, levelWarn, "%s", gap)
 				d.report.hint(hintOf(gap))

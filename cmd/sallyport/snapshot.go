@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport/hsm"
@@ -116,6 +117,10 @@ func pairSnapshot(p *hsm.Pair, now time.Time) admin.Pair {
 	}
 	if gap := p.Gap(); gap != nil {
 		one.Warning = gap.Error()
+	}
+	if ends := p.Chain.Ends(); ends != leaf && ends.NotAfter.Sub(now) < hsm.ExpiresSoon {
+		text := fmt.Sprintf("the intermediate %s ends on %s, and clients refuse the chain from then on", ends.Subject, when(ends.NotAfter))
+		one.Warning = strings.TrimPrefix(one.Warning+"; "+text, "; ")
 	}
 	return one
 }

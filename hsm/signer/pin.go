@@ -111,6 +111,10 @@ func pinFrom(r io.Reader, name string) (pin, error) {
 		return "", pinSetup("%s is longer than %d bytes, so it holds something else", name, maxPIN)
 	case p == "":
 		return "", pinSetup("%s is empty", name)
+	// An editor's mark would be taken for a part of the PIN, and cost a try.
+	case strings.HasPrefix(p, "\uFEFF"), strings.HasPrefix(p, "\xff\xfe"), strings.HasPrefix(p, "\xfe\xff"):
+		return "", pinSetup("%s begins with a byte order mark, which is no part of a PIN", name).
+			hint("write it without one: printf %%s THE-PIN >FILE does, and a leading blank keeps it out of many shells' history")
 	case strings.ContainsAny(p, "\n\x00"):
 		return "", pinSetup("%s has more than one line", name)
 	}
