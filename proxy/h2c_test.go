@@ -539,9 +539,13 @@ func TestH2C_AnUploadThatABackendDoesNotReadHoldsUpNoOther(t *testing.T) {
 		cs.mu.Lock()
 		defer cs.mu.Unlock()
 		for _, b := range cs.backends {
-			return b.conns[0].Saturated(true)
+			for _, c := range b.conns {
+				if !c.Saturated(true) {
+					return false
+				}
+			}
 		}
-		return false
+		return true
 	}
 	slow, cancel := context.WithCancel(t.Context())
 	var uploads sync.WaitGroup
@@ -559,7 +563,7 @@ func TestH2C_AnUploadThatABackendDoesNotReadHoldsUpNoOther(t *testing.T) {
 	for range 3 {
 		await(t, "a slow upload", begun)
 	}
-	eventually(t, "a connection whose window is used up", full)
+	eventually(t, "connections whose windows are used up", full)
 	for range 4 {
 		res, err := c.Post(base+"/", "", zeroes(4<<20))
 		if err != nil {

@@ -423,7 +423,7 @@ func TestPanic_DoesNotEndSweeping(t *testing.T) {
 	f := serve(t, bad, func(c *Config) {
 		c.Sites[0].Routes = append(c.Sites[0].Routes, Route{Path: "/good", Pool: good})
 	})
-	s := &Server{log: f.server.log, metrics: f.server.metrics}
+	s := &Server{log: f.server.log, metrics: f.server.metrics, memory: f.server.memory}
 	other := &swept{links: f.server.forwarders[1].links}
 	s.forwarders = []*forwarder{{links: panicky{f.server.forwarders[0].links, "sweep"}}, {links: other}}
 	synctest.Test(t, func(t *testing.T) {
