@@ -24,7 +24,7 @@ type conn struct {
 	peer    peer
 	gone    func() bool // looks whether the client has left, where nobody reads from it; nil: somebody does
 
-	use     atomic.Uint32 // see unused.go
+	use     atomic.Uint32 // see wasted.go
 	network netip.Addr    // the client's; set when use becomes useSigned
 
 	authority atomic.Pointer[[]byte] // the last one that was found to be the site's

@@ -11,7 +11,7 @@
 //	              tls.Config: one a site and policy, chosen by SNI. Before it a
 //	              balancer says who the client is (proxyprotocol.go)
 //	rehearsal.go  a first try that can be made again when a signature fails;
-//	              unused.go holds a signature back where its client's come to nothing,
+//	              wasted.go holds a signature back where its client fails again and again,
 //	              gone.go knows a client that hangs up before there is one
 //	serve.go      a fresh goroutine serves the connection, by package http1 or
 //	              http2, which parse and write; records.go has what they write at

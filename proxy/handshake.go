@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"time"
 )
 
@@ -49,6 +50,9 @@ func (l *listener) handshake(c *conn) {
 	state := t.ConnectionState()
 	l.server.metrics.handshake(c.site, state, err, time.Since(began))
 	if err != nil {
+		if alerted(err) {
+			c.failed()
+		}
 		l.server.log.Debug("handshake failed", "listener", l.Name, "client", c.RemoteAddr(), "site", siteName(c.site), "error", err)
 		c.Close()
 		return
@@ -56,6 +60,13 @@ func (l *listener) handshake(c *conn) {
 	c.shaken(t, state)
 	ackSoon(c.Conn)
 	l.serve(c, newRecords(t, c.Conn), state.NegotiatedProtocol)
+}
+
+// alerted reports whether a handshake failed by an alert of the client's: it distrusts
+// the certificate, or shares no parameters with this server.
+func alerted(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // shake makes the handshake. One that fails for a signature is made again from

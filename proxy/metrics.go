@@ -25,7 +25,7 @@ type metrics struct {
 	handshakes        *prometheus.CounterVec
 	handshakeDuration *prometheus.HistogramVec
 	handshakesAgain   prometheus.Counter
-	handshakesUnused  prometheus.Counter
+	handshakesWasted  prometheus.Counter
 	handshakesHeld    prometheus.Counter
 	headersRefused    *prometheus.CounterVec
 	connections       *prometheus.GaugeVec
@@ -62,13 +62,13 @@ func newMetrics(r prometheus.Registerer, requests *counter, b *memory.Budget) (*
 			Name: "sallyport_handshakes_repeated_total",
 			Help: "Handshakes that were made a second time, unseen by the client, since a signature failed.",
 		}),
-		handshakesUnused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sallyport_handshakes_unused_total",
-			Help: "Signatures that were made for connections which ended without a well-formed request.",
+		handshakesWasted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sallyport_handshakes_wasted_total",
+			Help: "Signatures that were made for clients which then broke the handshake off, or sent no well-formed request.",
 		}),
 		handshakesHeld: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sallyport_handshakes_held_total",
-			Help: "Full handshakes that waited a moment for their signature, since those of their client came to no request.",
+			Help: "Full handshakes that waited a moment for their signature, since their client had failed after too many.",
 		}),
 		headersRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_proxy_headers_refused_total",
@@ -99,7 +99,7 @@ func newMetrics(r prometheus.Registerer, requests *counter, b *memory.Budget) (*
 	}
 	return m, errors.Join(
 		r.Register(m.requests), r.Register(m.failures), r.Register(m.duration), r.Register(newInFlight(requests)), registerMemory(r, b),
-		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.handshakesUnused), r.Register(m.handshakesHeld), r.Register(m.headersRefused), r.Register(m.connections),
+		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.handshakesWasted), r.Register(m.handshakesHeld), r.Register(m.headersRefused), r.Register(m.connections),
 		r.Register(m.panics), r.Register(m.shortages), r.Register(m.blames),
 	)
 }

@@ -82,6 +82,7 @@ func (l *listener) refuse(c *conn, h *http1.ServerConn, bad *http1.Error) {
 
 // noteRefused writes down what a codec has refused, with what it has read of it.
 func (l *listener) noteRefused(c *conn, in *message.Request, status int, reason string) {
+	c.failed()
 	x := exchanges.Get().(*exchange)
 	x.server, x.listener, x.conn, x.site = l.server, l, c, c.site
 	x.in = in

@@ -35,7 +35,7 @@ type Server struct {
 	clients    clients
 	requests   counter // tunnels included
 	tunnels    tunnels
-	unused     unused
+	wasted     wasted
 }
 
 // New checks c whole and returns a server for it. It starts nothing; the
@@ -155,7 +155,7 @@ func (s *Server) sweep(ctx context.Context) {
 			}
 			s.guarded(inSweep, func() { m.look(s) })
 			s.guarded(inSweep, func() { t.look(s.clients.sofar()) })
-			s.guarded(inSweep, func() { s.unused.sweep(now) })
+			s.guarded(inSweep, func() { s.wasted.sweep(now) })
 		}
 	}
 }

@@ -15,19 +15,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-func TestUnused_SomeAreFree(t *testing.T) {
-	var a unused
+func TestWasted_SomeAreFree(t *testing.T) {
+	var a wasted
 	client, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	now := time.Now()
-	for range unusedFree {
+	for range wastedFree {
 		a.count(client, now)
 	}
 	if wait := a.wait(client, now); wait != 0 {
 		t.Errorf("waits %s", wait)
 	}
-	// A balancer that looks whether the port answers goes on for ever.
+	// A client that fails now and then goes on for ever.
 	for range 1000 {
-		now = now.Add(time.Second / unusedRate)
+		now = now.Add(time.Second / wastedRate)
 		a.count(client, now)
 		if wait := a.wait(client, now); wait != 0 {
 			t.Fatalf("waits %s", wait)
@@ -38,11 +38,11 @@ func TestUnused_SomeAreFree(t *testing.T) {
 	}
 }
 
-func TestUnused_MoreAreSpread(t *testing.T) {
-	var a unused
+func TestWasted_MoreAreSpread(t *testing.T) {
+	var a wasted
 	client := netip.MustParseAddr("192.0.2.1")
 	now := time.Now()
-	for range unusedFree + 50 {
+	for range wastedFree + 50 {
 		a.count(client, now)
 	}
 	var waits []time.Duration
@@ -59,22 +59,22 @@ func TestUnused_MoreAreSpread(t *testing.T) {
 		now = now.Add(a.wait(client, now) + time.Millisecond)
 		a.count(client, now)
 	}
-	if most := 60*unusedRate + 60; made > most {
+	if most := 60*wastedRate + 60; made > most {
 		t.Errorf("%d signatures in a minute, want %d at most", made, most)
 	}
 	// Some time later it is like any other.
-	if wait := a.wait(client, now.Add(2*unusedFree/unusedRate*time.Second)); wait != 0 {
+	if wait := a.wait(client, now.Add(2*wastedFree/wastedRate*time.Second)); wait != 0 {
 		t.Errorf("waits %s", wait)
 	}
 }
 
-func TestUnused_RequestsMakeGood(t *testing.T) {
-	var a unused
+func TestWasted_RequestsMakeGood(t *testing.T) {
+	var a wasted
 	client := netip.MustParseAddr("192.0.2.1")
 	now := time.Now()
 	for n := range 10_000 { // behind one address many browsers open connections ahead of need
 		a.count(client, now)
-		if n%unusedRequest == 0 {
+		if n%wastedRequest == 0 {
 			a.credit(client)
 		}
 		if wait := a.wait(client, now); wait != 0 {
@@ -83,16 +83,16 @@ func TestUnused_RequestsMakeGood(t *testing.T) {
 	}
 }
 
-func TestUnused_IsBounded(t *testing.T) {
-	var a unused
+func TestWasted_IsBounded(t *testing.T) {
+	var a wasted
 	client := netip.MustParseAddr("10.0.0.0")
 	now := time.Now()
-	for range 2 * unusedClients {
+	for range 2 * wastedClients {
 		a.count(client, now)
 		client = client.Next()
 	}
-	if n := len(a.clients); n != unusedClients {
-		t.Errorf("%d clients are known, want %d", n, unusedClients)
+	if n := len(a.clients); n != wastedClients {
+		t.Errorf("%d clients are known, want %d", n, wastedClients)
 	}
 	a.sweep(now.Add(time.Minute))
 	if n := len(a.clients); n != 0 {
@@ -118,17 +118,17 @@ func counts(t *testing.T, what string, c prometheus.Counter, n int) {
 	}
 }
 
-// A connection whose signature came to no well-formed request is counted; any other is not.
+// A connection whose client failed is counted; one with a request, or with nothing, is not.
 func TestServer_CountsHandshakesThatCameToNothing(t *testing.T) {
 	pool, _ := poolOf(t, backend(t, echo))
 	f := serve(t, pool)
-	unusedSoFar := 0
+	wastedSoFar := 0
 	for _, test := range []struct {
 		name, sent string
 		status     int
-		unused     int
+		wasted     int
 	}{
-		{"nothing is asked", "", 0, 1},
+		{"nothing is asked", "", 0, 0},
 		{"a malformed request", "GET / HTTP/1.1\r\nHost: " + www + "\r\nHost: other\r\n\r\n", http.StatusBadRequest, 1},
 		{"a request", "GET / HTTP/1.1\r\nHost: " + www + "\r\nConnection: close\r\n\r\n", http.StatusOK, 0},
 	} {
@@ -146,8 +146,8 @@ func TestServer_CountsHandshakesThatCameToNothing(t *testing.T) {
 			}
 		}
 		conn.Close()
-		unusedSoFar += test.unused
-		counts(t, test.name, f.server.metrics.handshakesUnused, unusedSoFar)
+		wastedSoFar += test.wasted
+		counts(t, test.name, f.server.metrics.handshakesWasted, wastedSoFar)
 	}
 	// The client breaks off, as it distrusts the certificate.
 	conf := f.tls(www)
@@ -155,7 +155,7 @@ func TestServer_CountsHandshakesThatCameToNothing(t *testing.T) {
 	if _, err := tls.Dial("tcp", f.addr, conf); err == nil {
 		t.Fatal("it trusts the certificate")
 	}
-	counts(t, "a certificate that is distrusted", f.server.metrics.handshakesUnused, unusedSoFar+1)
+	counts(t, "a certificate that is distrusted", f.server.metrics.handshakesWasted, wastedSoFar+1)
 }
 
 // Where a client's handshakes come to nothing, its next one waits, and is served. Resumed ones
@@ -182,8 +182,8 @@ func TestServer_HoldsSignaturesBackThatComeToNothing(t *testing.T) {
 	}
 	get(cache)
 	counts(t, "held back before anything came to nothing", f.server.metrics.handshakesHeld, 0)
-	for range 2 * unusedFree {
-		f.server.unused.count(netip.MustParseAddr("127.0.0.1"), time.Now())
+	for range 2 * wastedFree {
+		f.server.wasted.count(netip.MustParseAddr("127.0.0.1"), time.Now())
 	}
 	if !get(cache) {
 		t.Error("it was not resumed")

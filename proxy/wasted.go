@@ -10,74 +10,75 @@ import (
 // A full handshake costs the token a signature, and is worth it for a request. A client that
 // fails and dials again at once, such as one whose request is malformed or one that
 // distrusts the certificate, can ask for hundreds a second and never make one. So it is
-// counted, by client network, how many full handshakes came to no well-formed request. A
-// network has some of them for nothing: browsers open connections ahead of need, and balancers
-// look whether the port answers. Of one that has more, each further signature is asked for a
-// moment later. None is refused.
+// counted, by client network, how many full handshakes ended in such a failure. A
+// network has some of them for nothing. Of one that has more, each further signature is asked
+// for a moment later. None is refused. A connection on which nothing was asked is no failure:
+// browsers open some ahead of need, and balancers look whether the port answers. What those
+// cost others is bounded by the token's queue, where clients take turns.
 const (
-	unusedFree    = 100                      // for nothing,
-	unusedRate    = 5                        // and so many more a second
-	unusedWait    = time.Second / unusedRate // between two signatures beyond that,
-	unusedMost    = time.Second              // and at most so long for each
-	unusedRequest = 4                        // how many a connection with a request makes good
-	unusedClients = 4096                     // networks that are known; a bound for memory
+	wastedFree    = 100                      // for nothing,
+	wastedRate    = 5                        // and so many more a second
+	wastedWait    = time.Second / wastedRate // between two signatures beyond that,
+	wastedMost    = time.Second              // and at most so long for each
+	wastedRequest = 4                        // how many a connection with a request makes good
+	wastedClients = 4096                     // networks that are known; a bound for memory
 )
 
-// unused is the account of full handshakes without a request.
-type unused struct {
+// wasted is the account of full handshakes whose clients failed.
+type wasted struct {
 	mu      sync.Mutex
-	clients map[netip.Addr]*unusedOf
+	clients map[netip.Addr]*wastedOf
 	told    time.Time
 }
 
-// unusedTold is the least time between two lines in the log on this.
-const unusedTold = time.Minute
+// wastedTold is the least time between two lines in the log on this.
+const wastedTold = time.Minute
 
 // tells reports whether it is time for one.
-func (a *unused) tells(now time.Time) bool {
+func (a *wasted) tells(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.told.IsZero() && now.Sub(a.told) < unusedTold {
+	if !a.told.IsZero() && now.Sub(a.told) < wastedTold {
 		return false
 	}
 	a.told = now
 	return true
 }
 
-// unusedOf is a network's part of it.
-type unusedOf struct {
+// wastedOf is a network's part of it.
+type wastedOf struct {
 	level float64 // as of at
 	at    time.Time
 	next  time.Time // when its next signature may be asked for
 }
 
 // leak lowers the level by what is free since it was last looked at.
-func (u *unusedOf) leak(now time.Time) float64 {
-	u.level = max(0, u.level-unusedRate*now.Sub(u.at).Seconds())
+func (u *wastedOf) leak(now time.Time) float64 {
+	u.level = max(0, u.level-wastedRate*now.Sub(u.at).Seconds())
 	u.at = now
 	return u.level
 }
 
-// count notes that a connection ended for which a signature was made, and that had no request.
-func (a *unused) count(client netip.Addr, now time.Time) {
+// count notes that a connection ended for which a signature was made, and whose client failed.
+func (a *wasted) count(client netip.Addr, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := a.clients[client]
 	if u == nil {
 		if a.clients == nil {
-			a.clients = make(map[netip.Addr]*unusedOf)
+			a.clients = make(map[netip.Addr]*wastedOf)
 		}
-		if len(a.clients) >= unusedClients {
+		if len(a.clients) >= wastedClients {
 			a.forget(now)
 		}
-		u = &unusedOf{at: now}
+		u = &wastedOf{at: now}
 		a.clients[client] = u
 	}
-	u.level = min(u.leak(now)+1, 2*unusedFree)
+	u.level = min(u.leak(now)+1, 2*wastedFree)
 }
 
 // forget makes room: of a few networks, whichever they are, the one with the least goes.
-func (a *unused) forget(now time.Time) {
+func (a *wasted) forget(now time.Time) {
 	var least netip.Addr
 	looked := 0
 	for client, u := range a.clients {
@@ -92,30 +93,30 @@ func (a *unused) forget(now time.Time) {
 }
 
 // credit notes the first request of a connection for which a signature was made.
-func (a *unused) credit(client netip.Addr) {
+func (a *wasted) credit(client netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if u := a.clients[client]; u != nil {
-		if u.level -= unusedRequest; u.level <= 0 {
+		if u.level -= wastedRequest; u.level <= 0 {
 			delete(a.clients, client)
 		}
 	}
 }
 
 // wait is how long a client's next signature is to wait before it is asked for.
-func (a *unused) wait(client netip.Addr, now time.Time) time.Duration {
+func (a *wasted) wait(client netip.Addr, now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := a.clients[client]
-	if u == nil || u.leak(now) <= unusedFree {
+	if u == nil || u.leak(now) <= wastedFree {
 		return 0
 	}
 	next := now
 	if u.next.After(now) {
 		next = u.next
 	}
-	next = next.Add(unusedWait)
-	if latest := now.Add(unusedMost); next.After(latest) {
+	next = next.Add(wastedWait)
+	if latest := now.Add(wastedMost); next.After(latest) {
 		next = latest
 	}
 	u.next = next
@@ -123,7 +124,7 @@ func (a *unused) wait(client netip.Addr, now time.Time) time.Duration {
 }
 
 // sweep forgets networks that have none of late.
-func (a *unused) sweep(now time.Time) {
+func (a *wasted) sweep(now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for client, u := range a.clients {
@@ -152,17 +153,23 @@ func (c *conn) signed() {
 
 // asked notes that c has had a well-formed request. It is called for each.
 func (c *conn) asked() {
-	if c.use.Load() != useRequest && c.use.Swap(useRequest) == useSigned {
-		c.listener.server.unused.credit(c.network)
+	if c.use.Load() == useRequest {
+		return
+	}
+	if was := c.use.Swap(useRequest); was == useSigned || was == useFailed {
+		c.listener.server.wasted.credit(c.network)
 	}
 }
 
+// failed notes that c's client has broken the handshake off, or has sent what is no request.
+func (c *conn) failed() { c.use.CompareAndSwap(useSigned, useFailed) }
+
 // settle notes that c ends.
 func (c *conn) settle() {
-	if c.use.Load() == useSigned {
+	if c.use.Load() == useFailed {
 		s := c.listener.server
-		s.metrics.handshakesUnused.Inc()
-		s.unused.count(c.network, time.Now())
+		s.metrics.handshakesWasted.Inc()
+		s.wasted.count(c.network, time.Now())
 	}
 }
 
@@ -170,21 +177,22 @@ func (c *conn) settle() {
 const (
 	useNone    uint32 = iota
 	useSigned         // the token has made a signature for it
+	useFailed         // and its client has failed since
 	useRequest        // it has had a well-formed request
 )
 
-// holdBack waits before a signature for c, where its client's have come to nothing.
+// holdBack waits before a signature for c, where its client has failed too often.
 func (c *conn) holdBack(ctx context.Context) error {
 	s := c.listener.server
 	client := networkOf(addrOf(c.RemoteAddr()))
 	now := time.Now()
-	wait := s.unused.wait(client, now)
+	wait := s.wasted.wait(client, now)
 	if wait == 0 {
 		return nil
 	}
 	s.metrics.handshakesHeld.Inc()
-	if s.unused.tells(now) {
-		s.log.Warn("full handshakes of a client come to no request: its next ones wait", "client", client)
+	if s.wasted.tells(now) {
+		s.log.Warn("a client fails after full handshakes, again and again: its next ones wait", "client", client)
 	}
 	select {
 	case <-time.After(wait):
