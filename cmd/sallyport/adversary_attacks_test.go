@@ -19,67 +19,73 @@ type assault struct {
 	run        func(*adversary) error
 }
 
-// sieges hold what the server has, by as little as can be.
-var sieges = map[string]assault{
-	"connect":            {"TCP connections without a byte", 200, 3000, connectOnly},
-	"handshake-halted":   {"a ClientHello each, and nothing more", 150, 2000, halted},
-	"handshake-trickled": {"a ClientHello each, byte by byte in 16 records", 0, 1000, trickledHello},
-	"idle-h1":            {"connections that idle after a request", 150, 5000, idle("http/1.1", script(h1get("/hello")))},
-	"idle-h2":            {"connections that idle after SETTINGS", 0, 5000, idle("h2", h2script(func(*h2) {}))},
+// sieges hold what the server has, floods have it work.
+var sieges, floods map[string]assault
 
-	"h1-slow-heads":          {"heads that do not end", 150, 2000, idle("http/1.1", script("GET /hello HTTP/1.1\r\nHost: ec.sallyport.test\r\nX: y"))},
-	"h1-slow-large-heads":    {"heads of 4.1 KB that do not end", 0, 1000, idle("http/1.1", script("GET /hello HTTP/1.1\r\nHost: ec.sallyport.test\r\nX: "+strings.Repeat("y", 4200)))},
-	"h1-slow-small-bodies":   {"bodies of 16000 bytes of which one comes", 150, 2000, idle("http/1.1", script(h1post("Content-Length: 16000")+"x"))},
-	"h1-slow-large-bodies":   {"bodies of 1 MB of which one byte comes", 150, 2000, idle("http/1.1", script(h1post("Content-Length: 1000000")+"x"))},
-	"h1-slow-chunked-bodies": {"chunked bodies of which one byte comes", 150, 2000, idle("http/1.1", script(h1post("Transfer-Encoding: chunked")+"1\r\nx\r\n"))},
-	"h1-expect":              {"100 (Continue) asked for, and nothing sent", 0, 2000, idle("http/1.1", script(h1post("Content-Length: 1000000\r\nExpect: 100-continue")))},
-	"h1-slow-readers":        {"large answers that are not read", 150, 2000, idle("http/1.1", script(h1get("/source?n=2000000")))},
-	"h1-held":                {"requests whose backend keeps silent", 150, 2000, idle("http/1.1", script(h1get("/never")))},
-	"h1-stalled":             {"answers that begin and do not go on", 150, 2000, idle("http/1.1", script(h1get("/stall")))},
-	"websocket-idle":         {"WebSocket tunnels that idle", 150, 2000, idle("http/1.1", script(webSocketUpgrade))},
+// gatherAssaults makes them, which takes its time: not for each sallyport that a story
+// starts.
+func gatherAssaults() {
+	// By as little as can be.
+	sieges = map[string]assault{
+		"connect":            {"TCP connections without a byte", 200, 3000, connectOnly},
+		"handshake-halted":   {"a ClientHello each, and nothing more", 150, 2000, halted},
+		"handshake-trickled": {"a ClientHello each, byte by byte in 16 records", 0, 1000, trickledHello},
+		"idle-h1":            {"connections that idle after a request", 150, 5000, idle("http/1.1", script(h1get("/hello")))},
+		"idle-h2":            {"connections that idle after SETTINGS", 0, 5000, idle("h2", h2script(func(*h2) {}))},
 
-	"h2-held":              {"100 streams each, whose backend keeps silent", 20, 150, idle("h2", h2script(requests("GET", "/never", 100, true)))},
-	"h2-slow-readers":      {"100 large answers each, into windows of nothing", 20, 150, idle("h2", h2window(0, requests("GET", "/source?n=2000000", 100, true)))},
-	"h2-unread-one":        {"a large answer each, into an open window, that is not read", 150, 1000, idle("h2", h2script(requests("GET", "/source?n=2000000", 1, true)))},
-	"h2-unread":            {"100 large answers each, into open windows, that are not read", 20, 150, idle("h2", h2script(requests("GET", "/source?n=2000000", 100, true)))},
-	"h2-stalled":           {"100 answers each that begin and do not go on", 20, 150, idle("h2", h2script(requests("GET", "/stall", 100, true)))},
-	"h2-slow-small-bodies": {"100 bodies of 16000 bytes each, of which none comes", 20, 150, idle("h2", h2script(requests("POST", "/sink", 100, false, "content-length", "16000")))},
-	"h2-slow-bodies":       {"100 bodies each, of which one byte comes", 20, 150, idle("h2", h2script(slowStreams))},
-}
+		"h1-slow-heads":          {"heads that do not end", 150, 2000, idle("http/1.1", script("GET /hello HTTP/1.1\r\nHost: ec.sallyport.test\r\nX: y"))},
+		"h1-slow-large-heads":    {"heads of 4.1 KB that do not end", 0, 1000, idle("http/1.1", script("GET /hello HTTP/1.1\r\nHost: ec.sallyport.test\r\nX: "+strings.Repeat("y", 4200)))},
+		"h1-slow-small-bodies":   {"bodies of 16000 bytes of which one comes", 150, 2000, idle("http/1.1", script(h1post("Content-Length: 16000")+"x"))},
+		"h1-slow-large-bodies":   {"bodies of 1 MB of which one byte comes", 150, 2000, idle("http/1.1", script(h1post("Content-Length: 1000000")+"x"))},
+		"h1-slow-chunked-bodies": {"chunked bodies of which one byte comes", 150, 2000, idle("http/1.1", script(h1post("Transfer-Encoding: chunked")+"1\r\nx\r\n"))},
+		"h1-expect":              {"100 (Continue) asked for, and nothing sent", 0, 2000, idle("http/1.1", script(h1post("Content-Length: 1000000\r\nExpect: 100-continue")))},
+		"h1-slow-readers":        {"large answers that are not read", 150, 2000, idle("http/1.1", script(h1get("/source?n=2000000")))},
+		"h1-held":                {"requests whose backend keeps silent", 150, 2000, idle("http/1.1", script(h1get("/never")))},
+		"h1-stalled":             {"answers that begin and do not go on", 150, 2000, idle("http/1.1", script(h1get("/stall")))},
+		"websocket-idle":         {"WebSocket tunnels that idle", 150, 2000, idle("http/1.1", script(webSocketUpgrade))},
 
-// floods have the server work.
-var floods = map[string]assault{
-	"handshake-storm":  {"a ClientHello each, the connection closed on its answer", 150, 3000, storm},
-	"tls-tiny-records": {"a body in records of one byte", 20_000, 300_000, tinyRecords},
-	"tls-key-updates":  {"TLS KeyUpdates that want one back", 2000, 50_000, keyUpdates},
+		"h2-held":              {"100 streams each, whose backend keeps silent", 20, 150, idle("h2", h2script(requests("GET", "/never", 100, true)))},
+		"h2-slow-readers":      {"100 large answers each, into windows of nothing", 20, 150, idle("h2", h2window(0, requests("GET", "/source?n=2000000", 100, true)))},
+		"h2-unread-one":        {"a large answer each, into an open window, that is not read", 150, 1000, idle("h2", h2script(requests("GET", "/source?n=2000000", 1, true)))},
+		"h2-unread":            {"100 large answers each, into open windows, that are not read", 20, 150, idle("h2", h2script(requests("GET", "/source?n=2000000", 100, true)))},
+		"h2-stalled":           {"100 answers each that begin and do not go on", 20, 150, idle("h2", h2script(requests("GET", "/stall", 100, true)))},
+		"h2-slow-small-bodies": {"100 bodies of 16000 bytes each, of which none comes", 20, 150, idle("h2", h2script(requests("POST", "/sink", 100, false, "content-length", "16000")))},
+		"h2-slow-bodies":       {"100 bodies each, of which one byte comes", 20, 150, idle("h2", h2script(slowStreams))},
+	}
 
-	"h1-pipelined":         {"pipelined requests", 3000, 50_000, pipelined(h1get("/hello"), 100)},
-	"h1-pipelined-404":     {"pipelined requests without a route", 3000, 100_000, pipelined(h1get("/nowhere"), 100)},
-	"h1-pipelined-head":    {"pipelined HEAD", 0, 50_000, pipelined(h1("HEAD", "/hello"), 100)},
-	"h1-pipelined-options": {"pipelined OPTIONS *", 3000, 50_000, pipelined(h1("OPTIONS", "*"), 50)},
-	"h1-421":               {"pipelined requests for another site", 3000, 100_000, pipelined("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100)},
-	"h1-400":               {"connections that send garbage", 150, 2000, refused("\r\r\r\r")},
-	"h1-many-fields":       {"heads of 100 fields with long names", 0, 2000, pipelined(manyFields(), 100)},
-	"h1-tiny-chunks":       {"chunks of one byte", 0, 1_000_000, chunked("1\r\nx\r\n")},
-	"h1-chunk-extensions":  {"chunk extensions to their bound", 50, 1000, chunkExtensions},
+	floods = map[string]assault{
+		"handshake-storm":  {"a ClientHello each, the connection closed on its answer", 150, 3000, storm},
+		"tls-tiny-records": {"a body in records of one byte", 20_000, 300_000, tinyRecords},
+		"tls-key-updates":  {"TLS KeyUpdates that want one back", 2000, 50_000, keyUpdates},
 
-	"h2-requests":         {"100 requests at a time", 3000, 100_000, batches("/hello", 100, 100)},
-	"h2-404":              {"100 requests at a time without a route", 3000, 200_000, batches("/nowhere", 100, 80)},
-	"h2-404-long-path":    {"100 requests at a time, of a path of 3.9 KB by its index", 3000, 50_000, batches("/"+strings.Repeat("%41", 1300), 100, 80)},
-	"h2-one-byte-bodies":  {"100 requests at a time with a byte each", 1000, 50_000, bodies},
-	"h2-rapid-reset":      {"requests that are reset at once", 5, 200, flood(repeated(3000, func(b *h2, i uint32) { b.request("GET", "/hello", true); b.f.WriteRSTStream(b.id, http2.ErrCodeCancel) }))},
-	"h2-made-you-reset":   {"requests with a fault that has them reset", 0, 200, flood(repeated(3000, func(b *h2, i uint32) { b.request("GET", "/hello", true); b.f.WriteWindowUpdate(b.id, 0) }))},
-	"h2-malformed":        {"requests that are malformed", 0, 200, flood(repeated(3000, func(b *h2, i uint32) { b.fields(true, ":method", "GET") }))},
-	"h2-continuation":     {"a field section without an end", 0, 500, flood(continuation)},
-	"h2-hpack-bomb":       {"field sections of 15 fields of 4 KB by their index", 5, 200, flood(bomb)},
-	"h2-cookie-crumbs":    {"100 cookie crumbs of 600 bytes by their index", 5, 200, flood(crumbs)},
-	"h2-settings":         {"SETTINGS", 0, 200, flood(repeated(3000, func(b *h2, _ uint32) { b.f.WriteSettings() }))},
-	"h2-settings-windows": {"SETTINGS that move the windows of 100 streams", 5, 200, flood(windows)},
-	"h2-ping":             {"PING", 0, 200, flood(repeated(3000, func(b *h2, _ uint32) { b.f.WritePing(false, [8]byte{}) }))},
-	"h2-priority":         {"PRIORITY", 0, 200, flood(repeated(3000, func(b *h2, i uint32) { b.f.WritePriority(2*i+1, http2.PriorityParam{Weight: 1}) }))},
-	"h2-window-update":    {"WINDOW_UPDATE of one byte", 0, 200, flood(repeated(3000, func(b *h2, _ uint32) { b.f.WriteWindowUpdate(0, 1) }))},
-	"h2-window-by-byte":   {"a large answer into a window that opens by a byte", 0, 200, flood(byByte)},
-	"h2-empty-data":       {"DATA without data", 0, 200, flood(emptyData)},
+		"h1-pipelined":         {"pipelined requests", 3000, 50_000, pipelined(h1get("/hello"), 100)},
+		"h1-pipelined-404":     {"pipelined requests without a route", 3000, 100_000, pipelined(h1get("/nowhere"), 100)},
+		"h1-pipelined-head":    {"pipelined HEAD", 0, 50_000, pipelined(h1("HEAD", "/hello"), 100)},
+		"h1-pipelined-options": {"pipelined OPTIONS *", 3000, 50_000, pipelined(h1("OPTIONS", "*"), 50)},
+		"h1-421":               {"pipelined requests for another site", 3000, 100_000, pipelined("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100)},
+		"h1-400":               {"connections that send garbage", 150, 2000, refused("\r\r\r\r")},
+		"h1-many-fields":       {"heads of 100 fields with long names", 0, 2000, pipelined(manyFields(), 100)},
+		"h1-tiny-chunks":       {"chunks of one byte", 0, 1_000_000, chunked("1\r\nx\r\n")},
+		"h1-chunk-extensions":  {"chunk extensions to their bound", 50, 1000, chunkExtensions},
+
+		"h2-requests":         {"100 requests at a time", 3000, 100_000, batches("/hello", 100, 100)},
+		"h2-404":              {"100 requests at a time without a route", 3000, 200_000, batches("/nowhere", 100, 80)},
+		"h2-404-long-path":    {"100 requests at a time, of a path of 3.9 KB by its index", 3000, 50_000, batches("/"+strings.Repeat("%41", 1300), 100, 80)},
+		"h2-one-byte-bodies":  {"100 requests at a time with a byte each", 1000, 50_000, bodies},
+		"h2-rapid-reset":      {"requests that are reset at once", 5, 200, flood(repeated(3000, func(b *h2, i uint32) { b.request("GET", "/hello", true); b.f.WriteRSTStream(b.id, http2.ErrCodeCancel) }))},
+		"h2-made-you-reset":   {"requests with a fault that has them reset", 0, 200, flood(repeated(3000, func(b *h2, i uint32) { b.request("GET", "/hello", true); b.f.WriteWindowUpdate(b.id, 0) }))},
+		"h2-malformed":        {"requests that are malformed", 0, 200, flood(repeated(3000, func(b *h2, i uint32) { b.fields(true, ":method", "GET") }))},
+		"h2-continuation":     {"a field section without an end", 0, 500, flood(continuation)},
+		"h2-hpack-bomb":       {"field sections of 15 fields of 4 KB by their index", 5, 200, flood(bomb)},
+		"h2-cookie-crumbs":    {"100 cookie crumbs of 600 bytes by their index", 5, 200, flood(crumbs)},
+		"h2-settings":         {"SETTINGS", 0, 200, flood(repeated(3000, func(b *h2, _ uint32) { b.f.WriteSettings() }))},
+		"h2-settings-windows": {"SETTINGS that move the windows of 100 streams", 5, 200, flood(windows)},
+		"h2-ping":             {"PING", 0, 200, flood(repeated(3000, func(b *h2, _ uint32) { b.f.WritePing(false, [8]byte{}) }))},
+		"h2-priority":         {"PRIORITY", 0, 200, flood(repeated(3000, func(b *h2, i uint32) { b.f.WritePriority(2*i+1, http2.PriorityParam{Weight: 1}) }))},
+		"h2-window-update":    {"WINDOW_UPDATE of one byte", 0, 200, flood(repeated(3000, func(b *h2, _ uint32) { b.f.WriteWindowUpdate(0, 1) }))},
+		"h2-window-by-byte":   {"a large answer into a window that opens by a byte", 0, 200, flood(byByte)},
+		"h2-empty-data":       {"DATA without data", 0, 200, flood(emptyData)},
+	}
 }
 
 // assaultNamed finds either.

@@ -30,6 +30,7 @@ type served struct {
 	admin     string
 	ended     chan struct{}
 	err       error // once it has ended
+	told      bool  // it was sent a signal that has it stop
 }
 
 const patience = time.Minute // with the machine, not with the product
@@ -159,7 +160,7 @@ func (w *world) toldReady(ts *testscript.TestScript, _ bool, _ []string) {
 	text := make([]byte, 4096)
 	n, err := w.notified.Read(text)
 	ts.Check(err)
-	if string(text[:n]) != "READY=1" {
+	if string(text[:n]) != "READY=1\nSTATUS=serving" {
 		ts.Fatalf("systemd was told %q", text[:n])
 	}
 }
@@ -171,7 +172,9 @@ func (s *served) kill() {
 
 // stop has it stop, and returns how it did not end well.
 func (s *served) stop() error {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // a story may have sent it already
+	if !s.told { // a second signal would end it at once
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	}
 	select {
 	case <-s.ended:
 	case <-time.After(patience):
@@ -211,7 +214,7 @@ func (w *world) serve(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("ADMIN", s.admin)
 }
 
-func (w *world) stop(ts *testscript.TestScript, neg bool, _ []string) {
+func (w *world) end(ts *testscript.TestScript, neg bool, _ []string) {
 	if err := w.server.stop(); (err != nil) != neg {
 		ts.Fatalf("sallyport serve ended with %v", err)
 	}
@@ -219,6 +222,7 @@ func (w *world) stop(ts *testscript.TestScript, neg bool, _ []string) {
 
 func (w *world) signal(ts *testscript.TestScript, _ bool, args []string) {
 	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT}
+	w.server.told = w.server.told || args[0] == "TERM" || args[0] == "INT"
 	ts.Check(w.server.cmd.Process.Signal(signals[args[0]]))
 }
 

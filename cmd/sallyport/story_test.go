@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,9 @@ import (
 // The test binary is also the sallyport of the stories, and so its own signer
 // process; and the attackers.
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "sallyport" {
+		gatherAssaults()
+	}
 	testscript.Main(m, map[string]func(){
 		"sallyport": func() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) },
 		"adversary": adversaryMain,
@@ -38,7 +42,7 @@ func TestStories_Remote(t *testing.T) { runStories(t, "remote", hsmtest.NewRemot
 // own. Beside testscript's commands they have
 //
 //	serve FILE            start sallyport serve; sets $ADDR, $REDIRECT and $ADMIN; logs in serve.log, access.log
-//	stop                  SIGTERM, and the exit code must be 0
+//	end                   SIGTERM, and the exit code must be 0
 //	signal SIG            send a signal to the serving process
 //	killsigner            SIGKILL the signer process
 //	p11 ARGS…             pkcs11-tool on the token, logged in
@@ -65,6 +69,7 @@ func TestStories_Remote(t *testing.T) { runStories(t, "remote", hsmtest.NewRemot
 // $MODULE is the token's library, $ENV the --env flags that it needs, and $HSM the folder of the
 // token's files.
 func runStories(t *testing.T, folder string, token func(testing.TB) *hsmtest.Token) {
+	refuseHalfStories(t, folder)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", folder),
 		RequireExplicitExec: true,
@@ -82,7 +87,7 @@ func runStories(t *testing.T, folder string, token func(testing.TB) *hsmtest.Tok
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":      func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).serve(ts, neg, args) },
-			"stop":       func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).stop(ts, neg, args) },
+			"end":        func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).end(ts, neg, args) },
 			"signal":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).signal(ts, neg, args) },
 			"killsigner": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).killSigner(ts, neg, args) },
 			"p11":        func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).p11(ts, neg, args) },
@@ -104,6 +109,23 @@ func runStories(t *testing.T, folder string, token func(testing.TB) *hsmtest.Tok
 			"curl":       func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).curl(ts, neg, args) },
 		},
 	})
+}
+
+// refuseHalfStories finds stories that would pass without being told to their end.
+func refuseHalfStories(t *testing.T, folder string) {
+	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.txt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories in %s: %v", folder, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if regexp.MustCompile(`(?m)^stop\b`).Match(text) {
+			t.Errorf("%s: stop is testscript's own, and ends a story early", file)
+		}
+	}
 }
 
 type worldKey struct{}
@@ -154,6 +176,7 @@ func newWorld(t testing.TB, e *testscript.Env, token *hsmtest.Token) *world {
 	e.Setenv("ENV", strings.Join(flags, " "))
 	e.Setenv("CA", filepath.Join(w.token.Dir, "ca.pem"))
 	e.Setenv("HOME", e.WorkDir)
+	e.Setenv("GORACE", "atexit_sleep_ms=0") // else each command takes a second to end
 	e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+os.Getenv("PATH"))
 
 	base := strings.NewReplacer(
