@@ -21,6 +21,7 @@ type listener struct {
 	http1  *http1.Config
 	http2  http2.Config
 	slots  chan struct{} // one for each open connection
+	open   openConns
 
 	shortages notedShortages
 }
@@ -28,25 +29,24 @@ type listener struct {
 const maxAcceptPause = time.Second
 
 // accept accepts connections until ctx ends or the socket is closed, each with
-// a goroutine that does its handshake. At MaxConnections it stops accepting, so
+// a goroutine that does its handshake. At MaxConnections one more waits until there is
+// room for it (room.go), and it stops accepting, so
 // that further ones wait in the kernel's queue and not in memory. What
 // Accept reports otherwise passes (out of descriptors, a peer that already
 // left), and so does a panic: it is tried again after a growing pause.
 func (l *listener) accept(ctx context.Context) error {
 	var pause time.Duration
 	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
 		raw, err := l.acceptOne()
 		if err == nil {
 			pause = 0
+			if !l.takeSlot(ctx) {
+				raw.Close()
+				return nil
+			}
 			l.admit(raw)
 			continue
 		}
-		<-l.slots
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -78,9 +78,11 @@ func (l *listener) admit(raw net.Conn) {
 	socket := newTCPConn(raw)
 	boundUnsent(socket)
 	gauge := l.server.metrics.connections.WithLabelValues(l.Name)
-	c := &conn{Conn: socket, listener: l}
-	c.closed = func() { gauge.Dec(); c.held.end(); <-l.slots }
+	c := &conn{Conn: socket, socket: socket, listener: l}
+	c.closed = func() { gauge.Dec(); c.held.end(); l.open.remove(c); <-l.slots }
 	c.held.begin(l.server.memory, addrOf(raw.RemoteAddr()))
+	c.waitsForHello()
+	l.open.add(c)
 	gauge.Inc()
 	l.server.handshakes.add()
 	go l.handshake(c)

@@ -12,6 +12,7 @@ import (
 // conn is an accepted connection below TLS, and what must be known of it above.
 type conn struct {
 	net.Conn
+	socket   net.Conn // the one that was accepted, whatever is above it
 	listener *listener
 	site     *site // set once, in the handshake; nil when no site serves the name
 
@@ -26,6 +27,8 @@ type conn struct {
 
 	use     atomic.Uint32 // see wasted.go
 	network netip.Addr    // the client's; set when use becomes useSigned
+
+	waiting atomic.Pointer[func() time.Duration] // see room.go
 
 	authority atomic.Pointer[[]byte] // the last one that was found to be the site's
 

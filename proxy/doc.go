@@ -5,6 +5,7 @@
 // Each step is a file; reading them in this order is reading the package.
 //
 //	accept.go     a connection is accepted, at most MaxConnections a listener;
+//	              room.go makes room for more by closing those that wait longest;
 //	              unsent.go bounds what waits in its socket
 //	handshake.go  its own goroutine does the TLS handshake within a timeout;
 //	              tlspolicy.go, site.go and ticket.go say with which

@@ -39,6 +39,7 @@ func (l *listener) handshake(c *conn) {
 		return
 	}
 	first, err := newRehearsal(ctx, c.Conn)
+	c.servedBy(nil)
 	began := time.Now()
 	t := tls.Server(c, l.tls)
 	if err == nil {

@@ -29,6 +29,7 @@ type metrics struct {
 	handshakesHeld    prometheus.Counter
 	headersRefused    *prometheus.CounterVec
 	connections       *prometheus.GaugeVec
+	evicted           *prometheus.CounterVec
 	panics            *prometheus.CounterVec
 	shortages         *prometheus.CounterVec
 	blames            *prometheus.CounterVec
@@ -74,6 +75,10 @@ func newMetrics(r prometheus.Registerer, requests *counter, b *memory.Budget) (*
 			Name: "sallyport_proxy_headers_refused_total",
 			Help: "Connections that were to begin with a PROXY header and did not, or not in time.",
 		}, []string{"listener"}),
+		evicted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_connections_evicted_total",
+			Help: "Client connections without a request that were closed because others had no room.",
+		}, []string{"listener"}),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sallyport_connections",
 			Help: "Open client connections, those in their handshake included.",
@@ -100,7 +105,7 @@ func newMetrics(r prometheus.Registerer, requests *counter, b *memory.Budget) (*
 	return m, errors.Join(
 		r.Register(m.requests), r.Register(m.failures), r.Register(m.duration), r.Register(newInFlight(requests)), registerMemory(r, b),
 		r.Register(m.handshakes), r.Register(m.handshakeDuration), r.Register(m.handshakesAgain), r.Register(m.handshakesWasted), r.Register(m.handshakesHeld), r.Register(m.headersRefused), r.Register(m.connections),
-		r.Register(m.panics), r.Register(m.shortages), r.Register(m.blames),
+		r.Register(m.panics), r.Register(m.shortages), r.Register(m.blames), r.Register(m.evicted),
 	)
 }
 

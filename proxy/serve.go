@@ -35,6 +35,7 @@ func (l *listener) serve(c *conn, t net.Conn, protocol string) {
 func (l *listener) serveHTTP1(c *conn, t net.Conn) {
 	h := &http1Client{ServerConn: http1.NewServerConn(t, l.http1), socket: c}
 	c.gone = h.Gone
+	c.servedBy(h.Waited)
 	l.server.clients.add(h)
 	go l.answerRequests(h)
 }
@@ -131,6 +132,7 @@ func (l *listener) serveHTTP2(c *conn, t net.Conn) {
 	cfg.Memory = account
 	cfg.Refused = func(r *message.Request, status int, reason string) { l.noteRefused(c, r, status, reason) }
 	h := &http2Client{http2.NewServerConn(t, cfg, func(x message.Exchange) { l.handle(c, x) }), account}
+	c.servedBy(h.Waited)
 	l.server.clients.add(h)
 	go l.run(c, t, h)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -396,34 +397,77 @@ func TestWatch_FiresOnlyBetweenBeginAndEnd(t *testing.T) {
 	}
 }
 
-func TestAccept_AtMostSoManyConnections(t *testing.T) {
-	pool, _ := poolOf(t, backend(t, echo))
-	f := serve(t, pool, func(c *Config) { c.Listeners[0].MaxConnections = 2 })
-	ask := func(c *raw) {
-		c.send("GET / HTTP/1.1\nHost: " + www + "\n\n")
-		if res := c.answer(); res.StatusCode != 200 {
-			t.Error(res.StatusCode)
+// full is a front with two connections, which is as many as it may have. The first is idle,
+// unless it is busy; the second has a request under way until finish is called.
+func full(t *testing.T, busy bool) (f *front, first, second *raw, finish func()) {
+	hold := make(chan struct{})
+	finish = sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(finish)
+	pool, _ := poolOf(t, backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/held" {
+			<-hold
 		}
+	}))
+	f = serve(t, pool, func(c *Config) { c.Listeners[0].MaxConnections = 2 })
+	first, second = f.dial(www), f.dial(www)
+	if busy {
+		first.send("GET /held HTTP/1.1\nHost: " + www + "\n\n")
+	} else {
+		first.send("GET / HTTP/1.1\nHost: " + www + "\n\n")
+		first.answer()
 	}
-	first, second := f.dial(www), f.dial(www)
-	ask(first)
-	ask(second)
-	third, err := net.Dial("tcp", f.addr) // the kernel takes it, nobody answers
+	second.send("GET /held HTTP/1.1\nHost: " + www + "\n\n")
+	want := 1
+	if busy {
+		want = 2
+	}
+	for f.server.requests.count() != want {
+		time.Sleep(time.Millisecond)
+	}
+	return f, first, second, finish
+}
+
+func TestAccept_AtMostSoManyConnections(t *testing.T) {
+	f, first, second, finish := full(t, true)
+	third, err := net.Dial("tcp", f.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer third.Close()
 	shaken := make(chan error, 1)
 	go func() { shaken <- tls.Client(third, f.tls(www)).Handshake() }()
-	ask(first)
 	select {
 	case err := <-shaken:
 		t.Errorf("the third was served beside two others: %v", err)
-	default:
+	case <-time.After(2 * roomEvery): // it has been looked for room
+	}
+	finish()
+	if res := first.answer(); res.StatusCode != 200 {
+		t.Error(res.StatusCode)
 	}
 	second.Close()
 	if err := await(t, "the third's turn", shaken); err != nil {
 		t.Error(err)
+	}
+}
+
+// A connection on which nothing is asked for holds its place no longer than others leave it.
+func TestAccept_WhoWaitsLongestMakesRoom(t *testing.T) {
+	f, first, second, finish := full(t, false)
+	third := f.dial(www)
+	third.send("GET / HTTP/1.1\nHost: " + www + "\n\n")
+	if res := third.answer(); res.StatusCode != 200 {
+		t.Error(res.StatusCode)
+	}
+	if err := first.ended(); err != nil {
+		t.Errorf("the idle one: %v", err)
+	}
+	if n := testutil.ToFloat64(f.server.metrics.evicted.WithLabelValues(f.server.listeners[0].Name)); n != 1 {
+		t.Errorf("%v were closed for others", n)
+	}
+	finish()
+	if res := second.answer(); res.StatusCode != 200 {
+		t.Error(res.StatusCode)
 	}
 }
 

@@ -199,16 +199,6 @@ func unsent(address string) (total int64) {
 	return total
 }
 
-// backlog is how many connections to an address wait to be accepted.
-func backlog(address string) (total int64) {
-	for _, s := range socketsOf(address) {
-		if s.listens {
-			total += s.in
-		}
-	}
-	return total
-}
-
 // tcpSocket is what the kernel tells of a socket. What waits in it are bytes or, where
 // it listens, connections.
 type tcpSocket struct {

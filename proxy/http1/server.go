@@ -26,6 +26,7 @@ type ServerConn struct {
 	closing  bool          // nothing more is read
 	quiet    bool          // no request has come for a while
 	waits    time.Duration // since epoch: when the wait for a request began
+	waiting  atomic.Int64  // since epoch: waits, for a request or its head; 0: not
 	broken   atomic.Bool
 
 	mu       sync.Mutex
@@ -101,6 +102,7 @@ func (c *ServerConn) await() error {
 	now := time.Since(epoch)
 	if !c.quiet {
 		c.waits = now
+		c.waiting.Store(int64(now))
 	}
 	for ; ; now = time.Since(epoch) {
 		var err error
@@ -195,6 +197,7 @@ func (c *ServerConn) readHead() error {
 			if err := c.in.within(c.cfg.Header); err != nil {
 				return err
 			}
+			c.waiting.CompareAndSwap(0, int64(time.Since(epoch)))
 		}
 		buf := c.in.buf
 		if err := c.in.more(); err != nil && (reads > 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
@@ -228,6 +231,7 @@ func headError(err error) error {
 
 func (c *ServerConn) begin(h *requestHead) error {
 	x := &c.exchange
+	c.waiting.Store(0)
 	if err := h.finish(&c.in, &x.request); err != nil {
 		c.refused = h.line(&c.in)
 		return err
@@ -236,6 +240,16 @@ func (c *ServerConn) begin(h *requestHead) error {
 	c.in.pin()
 	x.begin()
 	return nil
+}
+
+// Waited is how long the connection has waited for a request, to its head's end; 0: it does
+// not. Any goroutine may ask.
+func (c *ServerConn) Waited() time.Duration {
+	since := c.waiting.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(epoch) - time.Duration(since)
 }
 
 // Close closes the connection. An exchange that is under way is reset; its

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"net"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -175,4 +176,14 @@ func (c *ServerConn) over() { c.workers.trim(never) }
 // due implements role.
 func (c *ServerConn) due(t int64) int64 {
 	return min(c.workers.trim(t), c.dueQueued(t), c.drain.due(c, t))
+}
+
+// Waited is how long the connection has been without a stream; 0: it has some.
+func (c *ServerConn) Waited() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.streams) > 0 || c.idleSince == 0 || c.closing {
+		return 0
+	}
+	return time.Duration(now() - c.idleSince)
 }
