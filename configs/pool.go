@@ -10,6 +10,7 @@ func (pl Pool) validate(p place) {
 	checkName(p.key("name"), pl.Name)
 	oneOf(p.key("balance"), pl.Balance, BalanceRoundRobin)
 	oneOf(p.key("protocol"), pl.Protocol, ProtocolHTTP1, ProtocolH2C)
+	between(p.key("idle_connections"), pl.IdleConnections, 0, 10_000)
 	oneOf(p.key("proxy_protocol"), pl.ProxyProtocol, Off, ProxyV1, ProxyV2)
 	if pl.Protocol == ProtocolH2C && (pl.ProxyProtocol == ProxyV1 || pl.ProxyProtocol == ProxyV2) {
 		p.key("proxy_protocol").say("does not go with protocol: h2c", "its connections serve many clients at once, and a PROXY header tells of one; backends find the client in Forwarded")

@@ -224,9 +224,11 @@ type Pool struct {
 	Protocol string `mapstructure:"protocol" default:"http1"`
 	// ProxyProtocol is the version of the PROXY header that each connection
 	// begins with, ProxyV1 or ProxyV2, or Off. It is Off with ProtocolH2C.
-	ProxyProtocol string       `mapstructure:"proxy_protocol" default:"off"`
-	Backends      []Backend    `mapstructure:"backends"`
-	Timeouts      PoolTimeouts `mapstructure:"timeouts"`
+	ProxyProtocol string `mapstructure:"proxy_protocol" default:"off"`
+	// IdleConnections are kept for each backend at most, with ProtocolHTTP1.
+	IdleConnections int          `mapstructure:"idle_connections" default:"64"`
+	Backends        []Backend    `mapstructure:"backends"`
+	Timeouts        PoolTimeouts `mapstructure:"timeouts"`
 }
 
 // The versions of a PROXY header.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,11 +16,13 @@ import (
 type backendConn struct {
 	*http1.Call
 	conn    *http1.ClientConn
-	of      *connections
+	pool    *connections
 	socket  *socket
 	address string
 	reused  bool
+	first   *firstUse     // of a connection that was made for a request
 	idle    time.Duration // when it was heard from last, since epoch
+	keep    time.Duration // for how long it is kept then
 }
 
 // begin gives the connection to a request.
@@ -46,9 +49,9 @@ func (c *backendConn) again(err error) again {
 // release implements link.
 func (c *backendConn) release(well bool) {
 	if well {
-		c.of.give(c)
+		c.pool.give(c)
 	} else {
-		c.of.drop(c)
+		c.pool.drop(c)
 	}
 }
 
@@ -60,32 +63,53 @@ func (c *backendConn) finish(x *exchange) bool {
 	x.waits.in(nil)
 	x.link = nil
 	x.loan = c.conn.Lend()
-	c.of.give(c)
+	c.pool.give(c)
 	return true
 }
-
-// maxIdle is how many connections are kept for each backend: less than a burst of
-// streams would make new ones all the time.
-const maxIdle = 1024
 
 // connections are a pool's to its backends by HTTP/1.1.
 type connections struct {
 	pool   Pool
 	config *http1.ClientConfig
+	server *Server // nil in some tests
 
-	mu     sync.Mutex
-	idle   map[string][]*backendConn // by address, the one used last at the end
-	open   map[*backendConn]struct{}
-	closed bool
+	dials   context.Context // that they run under
+	stop    context.CancelFunc
+	running sync.WaitGroup // dials
+
+	mu       sync.Mutex
+	backends map[string]*kept // by address
+	open     map[*backendConn]struct{}
+	closed   bool
 }
 
-func newConnections(p Pool) *connections {
-	return &connections{
-		pool:   p,
-		config: http1.ClientConfig{Response: p.ResponseTimeout, Read: p.SilenceTimeout, Write: p.ResponseTimeout}.WithDefaults(),
-		idle:   map[string][]*backendConn{},
-		open:   map[*backendConn]struct{}{},
+// kept is what there is of one backend.
+type kept struct {
+	idle    []*backendConn // the one used last at the end
+	waiting []*waiter      // requests that wait for a connection, who came first in front
+	dialled *waiter        // a dial whose request went elsewhere
+	firsts  firstUses
+}
+
+func newConnections(p Pool, s *Server) *connections {
+	cs := &connections{
+		pool: p, server: s,
+		config:   http1.ClientConfig{Response: p.ResponseTimeout, Read: p.SilenceTimeout, Write: p.ResponseTimeout}.WithDefaults(),
+		backends: map[string]*kept{},
+		open:     map[*backendConn]struct{}{},
 	}
+	cs.dials, cs.stop = context.WithCancel(context.Background())
+	return cs
+}
+
+// of returns what there is of a backend. The caller holds mu.
+func (cs *connections) of(address string) *kept {
+	b := cs.backends[address]
+	if b == nil {
+		b = &kept{}
+		cs.backends[address] = b
+	}
+	return b
 }
 
 // take implements links. What a backend says unasked must not become the answer to
@@ -97,7 +121,7 @@ func (cs *connections) take(x *exchange, address string) link {
 		if c == nil {
 			return nil
 		}
-		if x.asked-c.idle < cs.pool.IdleTimeout && (x.upload.kind != uploadStream || c.conn.Alive()) {
+		if x.asked-c.idle < c.keep && (x.upload.kind != uploadStream || c.conn.Alive()) {
 			c.reused = true
 			return c.begin(x)
 		}
@@ -108,74 +132,68 @@ func (cs *connections) take(x *exchange, address string) link {
 func (cs *connections) pop(address string) *backendConn {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	list := cs.idle[address]
-	if len(list) == 0 {
+	b := cs.of(address)
+	if len(b.idle) == 0 {
 		return nil
 	}
-	c := list[len(list)-1]
-	list[len(list)-1] = nil
-	cs.idle[address] = list[:len(list)-1]
+	last := len(b.idle) - 1
+	c := b.idle[last]
+	b.idle[last] = nil
+	b.idle = b.idle[:last]
 	return c
 }
 
-// give keeps a connection for the next request, if it is good for that. One that has
-// told of a client is not; an upload that still goes on has it closed, and so has an
-// interruption that came too late.
+// give has a connection serve a request that waits for one, or keeps it for the next
+// request, if it is good for that. One that has told of a client is not; an upload
+// that still goes on has it closed, and so has an interruption that came too late.
 func (cs *connections) give(c *backendConn) {
 	if cs.pool.ProxyHeader != 0 || c.socket.x.upload.running || c.socket.interrupted.Load() || !c.conn.Release() {
 		cs.drop(c)
 		return
 	}
 	c.socket.x = nil
-	c.idle = c.socket.heard
-	cs.mu.Lock()
-	list := cs.idle[c.address]
-	if !cs.closed && len(list) < maxIdle {
-		cs.idle[c.address] = append(list, c)
-		cs.mu.Unlock()
+	c.idle, c.keep = c.socket.heard, cs.pool.IdleTimeout
+	if told := c.conn.KeepAlive(); told != 0 {
+		c.keep = min(c.keep, told)
+	}
+	if c.keep > 0 && cs.keep(c) {
 		return
 	}
-	cs.mu.Unlock()
 	cs.drop(c)
+}
+
+// keep reports whether it keeps a connection.
+func (cs *connections) keep(c *backendConn) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	b := cs.of(c.address)
+	b.firsts.over(c)
+	switch {
+	case cs.closed:
+		return false
+	case len(b.waiting) > 0:
+		c.reused = true
+		b.serve(c)
+		return true
+	case len(b.idle) >= cs.pool.MaxIdle || b.firsts.starve():
+		return false
+	}
+	b.idle = append(b.idle, c)
+	if len(b.firsts.waiting) > 0 {
+		b.firsts.watch(cs, starvesAfter, c.address)
+	}
+	return true
 }
 
 // drop closes a connection.
 func (cs *connections) drop(c *backendConn) {
 	cs.mu.Lock()
 	delete(cs.open, c)
+	if c.first != nil {
+		cs.of(c.address).firsts.over(c)
+	}
 	cs.mu.Unlock()
 	c.conn.Close()
-}
-
-// dial implements links.
-func (cs *connections) dial(x *exchange, address string) (link, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), cs.pool.ConnectTimeout)
-	defer cancel()
-	x.waits.in(dialing(cancel))
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", address)
-	x.waits.in(nil)
-	if err != nil {
-		return nil, err
-	}
-	if cs.pool.ProxyHeader != 0 {
-		if err := writeProxyHeader(raw, cs.pool.ProxyHeader, x.conn, cs.pool.ConnectTimeout); err != nil {
-			raw.Close()
-			return nil, err
-		}
-	}
-	cs.pool.reached(address)
-	t := newTCPConn(raw).(*tcpConn)
-	c := &backendConn{of: cs, socket: &socket{Conn: t, tcp: t}, address: address}
-	c.conn = http1.NewClientConn(c.socket, cs.config)
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if cs.closed {
-		raw.Close()
-		return nil, errCut
-	}
-	cs.open[c] = struct{}{}
-	return c.begin(x), nil
 }
 
 // probe implements links. The connection is closed: what may be kept depends on requests.
@@ -188,32 +206,28 @@ func (cs *connections) probe(ctx context.Context, address string) error {
 	return raw.Close()
 }
 
-// dialing is a dial that can be interrupted.
-type dialing context.CancelFunc
-
-func (d dialing) interrupt() { d() }
-
 // sweep implements links.
 func (cs *connections) sweep(now time.Time) {
-	for _, c := range cs.takeOld(now) {
-		cs.drop(c)
-	}
+	cs.closeIdle(func(c *backendConn) bool { return now.Sub(epoch)-c.idle >= c.keep })
 }
 
-// takeOld takes out the connections that have been idle for too long.
-func (cs *connections) takeOld(now time.Time) (old []*backendConn) {
+// closeIdle closes idle connections.
+func (cs *connections) closeIdle(which func(*backendConn) bool) {
 	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	for address, list := range cs.idle {
-		n := 0
-		for n < len(list) && now.Sub(epoch)-list[n].idle >= cs.pool.IdleTimeout {
-			n++
-		}
-		old = append(old, list[:n]...)
-		cs.idle[address] = append(list[:0], list[n:]...)
-		clear(list[len(list)-n:])
+	var old []*backendConn
+	for _, b := range cs.backends {
+		b.idle = slices.DeleteFunc(b.idle, func(c *backendConn) bool {
+			if !which(c) {
+				return false
+			}
+			old = append(old, c)
+			return true
+		})
 	}
-	return old
+	cs.mu.Unlock()
+	for _, c := range old {
+		cs.drop(c)
+	}
 }
 
 // interrupt implements links.
@@ -221,6 +235,7 @@ func (cs *connections) interrupt() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.closed = true
+	cs.stop()
 	for c := range cs.open {
 		c.socket.interrupt()
 	}
@@ -230,13 +245,11 @@ func (cs *connections) interrupt() {
 func (cs *connections) close() {
 	cs.mu.Lock()
 	cs.closed = true
-	var idle []*backendConn
-	for _, list := range cs.idle {
-		idle = append(idle, list...)
+	cs.stop()
+	for _, b := range cs.backends {
+		b.firsts.end()
 	}
-	clear(cs.idle)
 	cs.mu.Unlock()
-	for _, c := range idle {
-		cs.drop(c)
-	}
+	cs.closeIdle(func(*backendConn) bool { return true })
+	cs.running.Wait()
 }

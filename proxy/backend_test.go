@@ -55,7 +55,7 @@ func TestConnections_KeptBeforeTheClientHasTheLastByte(t *testing.T) {
 		cs := f.server.forwarders[0].links.(*connections)
 		cs.mu.Lock()
 		defer cs.mu.Unlock()
-		return len(cs.idle[address])
+		return len(cs.of(address).idle)
 	}
 	bothProtocols(t, func(t *testing.T, protocol string) {
 		client := f.client(protocol)

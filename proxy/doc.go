@@ -41,6 +41,7 @@
 //
 // exchange.go is the record that all of them fill. link.go says what a request
 // has of a backend, by either protocol. backend.go keeps connections by HTTP/1.1,
+// connect.go makes them, firstuse.go sees whose idle ones hold up others,
 // socket.go is one of these with patience, proxyheader.go what some begin with.
 // probe.go dials backends that are down, for no request. h2c.go shares connections by HTTP/2, stream.go is a request's part of one. buffers.go is
 // memory for bytes on their way. footprint.go charges connections to the memory that
@@ -52,7 +53,7 @@
 // handshake (counted in Server.handshakes), one for each connection (in
 // Server.clients), with those of package http2 below it, and one each to rotate
 // tickets and to close idle connections, and one for each pool that probes its backends. A connection to a backend by HTTP/2 has
-// one too, and so has its dial, which many requests may wait for. A request has one
+// one too, and so has each dial, which goes on where its request finds another connection. A request has one
 // goroutine, its connection's with HTTP/1.1 and one of the connection's workers with
 // HTTP/2. That one does all of its work, the wait for the backend too, but for a
 // streamed body (one more, which the request waits for) and for a tunnel (likewise).

@@ -45,7 +45,10 @@ type record struct {
 	firstAsked time.Duration // when the first try began, since epoch
 	trying     *forwarder    // whose balancer gets ticket back; nil: no try is under way
 	ticket     uint64
-	link       link // of the try
+	connecting time.Duration // for how long connections were waited for
+	handed     bool          // a dial has the ticket
+	next       picked        // what is tried next
+	link       link          // of the try
 	backend    string
 	asked      time.Duration // when the last try began, since epoch
 	loan       http1.Loan    // what the response's fields are in, once the link has been released

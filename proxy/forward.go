@@ -56,7 +56,7 @@ func (x *exchange) forward() error {
 	f.resends.earn()
 	var all []error
 	for {
-		address, ticket, ok := f.Balancer.Pick(x.tried, x.repeatable())
+		address, ticket, ok := f.pick(x)
 		if !ok {
 			return exhausted(all)
 		}
@@ -66,23 +66,71 @@ func (x *exchange) forward() error {
 		}
 		x.tries++
 		x.backend = address
-		x.trying, x.ticket = f, ticket
+		x.trying, x.ticket, x.handed = f, ticket, false
 		blame, err := f.try(x, address)
 		x.trying = nil
-		f.Balancer.Release(ticket, blame)
+		if !x.handed {
+			f.Balancer.Release(ticket, blame)
+		}
 		switch {
 		case err == nil:
 			return nil
 		case !errors.Is(err, errUnsent) && !errors.Is(err, errResend):
+			f.unpick(x)
 			return err
 		}
 		f.log.Debug("try failed", "pool", f.Name, "backend", address, "error", err)
 		if slices.Contains(x.tried, address) {
+			f.unpick(x)
 			return fmt.Errorf("%w: the balancer picked %s twice", errUnreachable, address)
 		}
 		x.tried = append(x.tried, address)
-		all = append(all, err)
+		if all = append(all, err); x.connecting >= f.ConnectTimeout {
+			f.unpick(x)
+			return exhausted(all)
+		}
 	}
+}
+
+// picked is a backend that a request tries next.
+type picked struct {
+	address string
+	ticket  uint64
+	ok      bool
+}
+
+// pick returns the backend that was picked already while the last one was dialled, or picks one.
+func (f *forwarder) pick(x *exchange) (address string, ticket uint64, ok bool) {
+	if p := x.next; p.ok {
+		x.next = picked{}
+		return p.address, p.ticket, true
+	}
+	return f.Balancer.Pick(x.tried, x.repeatable())
+}
+
+// unpick gives a backend back that is not tried.
+func (f *forwarder) unpick(x *exchange) {
+	if p := x.next; p.ok {
+		x.next = picked{}
+		f.Balancer.Release(p.ticket, context.Canceled)
+	}
+}
+
+// dial makes a connection for a request. Where that takes long, another backend is looked for.
+func (f *forwarder) dial(x *exchange, address string) (link, error) {
+	began := time.Since(epoch)
+	defer func() { x.connecting += time.Since(epoch) - began }()
+	return f.links.dial(x, address, func() bool {
+		waited := x.connecting + time.Since(epoch) - began
+		if waited >= f.ConnectTimeout {
+			return waited >= f.ConnectTimeout+f.patience() // the last dial has begun late
+		}
+		x.tried = append(x.tried, address)
+		p := &x.next
+		p.address, p.ticket, p.ok = f.Balancer.Pick(x.tried, x.repeatable())
+		x.tried = x.tried[:len(x.tried)-1]
+		return p.ok
+	})
 }
 
 // try is one attempt at one backend, until its answer has ended. It returns
@@ -99,8 +147,8 @@ func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 	k := f.links.take(x, address)
 	for first := true; ; first = false {
 		if k == nil {
-			if k, err = f.links.dial(x, address); err != nil {
-				return f.explain(x, true, err)
+			if k, err = f.dial(x, address); err != nil {
+				return f.undialled(x, err)
 			}
 		}
 		x.link = k
@@ -118,6 +166,14 @@ func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 		}
 		return f.explain(x, unsent, err)
 	}
+}
+
+// undialled says what became of a try that has no connection.
+func (f *forwarder) undialled(x *exchange, err error) (blame, told error) {
+	if err == errMoved {
+		return context.Canceled, fmt.Errorf("%w: %w", errUnsent, errConnectSlow)
+	}
+	return f.explain(x, true, err)
 }
 
 // repeatable says whether sending the request twice does no more than once, as

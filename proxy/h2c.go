@@ -43,6 +43,10 @@ type sharing struct {
 type dial struct {
 	done chan struct{}
 	err  error // once done is closed
+
+	// Guarded by the pool's mu: a request that went elsewhere has left its ticket.
+	left   bool
+	ticket uint64
 }
 
 // pingEvery is how long a backend may be silent during a call before it is asked
@@ -126,9 +130,11 @@ func (cs *sharedConns) call(x *exchange, c *http2.ClientConn, address string) *s
 // dial implements links. A dial whose requests have left goes on for the next ones. Each is
 // bounded by the connect timeout; a request that others were before may wait for several,
 // or for streams that end, as long as for a response.
-func (cs *sharedConns) dial(x *exchange, address string) (link, error) {
+func (cs *sharedConns) dial(x *exchange, address string, other func() bool) (link, error) {
 	late := time.NewTimer(max(cs.pool.ConnectTimeout, cs.pool.ResponseTimeout))
 	defer late.Stop()
+	patience := time.NewTicker(cs.pool.patience())
+	defer patience.Stop()
 	woken, room := make(wake, 1), make(wake, 1)
 	x.waits.in(woken)
 	defer x.waits.in(nil)
@@ -154,8 +160,37 @@ func (cs *sharedConns) dial(x *exchange, address string) (link, error) {
 			return nil, context.Canceled
 		case <-late.C:
 			return nil, dialError(os.ErrDeadlineExceeded)
+		case <-patience.C:
+			if cs.unconnected(address) && other() {
+				x.handed = cs.hand(d, x.ticket)
+				return nil, errMoved
+			}
 		}
 	}
+}
+
+// unconnected reports whether there is no connection to a backend, be it a full one.
+func (cs *sharedConns) unconnected(address string) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.sharing(address).conns) == 0
+}
+
+// hand leaves a request's ticket to its dial, which tells the balancer what became of it.
+// It reports false where the dial is over, or has one already.
+func (cs *sharedConns) hand(d *dial, ticket uint64) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	select {
+	case <-d.done:
+		return false
+	default:
+	}
+	if d.left {
+		return false
+	}
+	d.left, d.ticket = true, ticket
+	return true
 }
 
 // probe implements links. The connection is shared with requests.
@@ -267,6 +302,13 @@ func (cs *sharedConns) connect(address string, d *dial) {
 		b.conns = append(b.conns, c)
 	}
 	close(d.done)
+	if !d.left {
+		return
+	}
+	if err == nil || cs.dials.Err() != nil || isShortage(err) {
+		err = context.Canceled // nothing was learnt that was not told already
+	}
+	cs.pool.Balancer.Release(d.ticket, err)
 }
 
 // openReached is open, of which a panic is an error too, and tells the balancer.

@@ -43,8 +43,10 @@ type links interface {
 	// take returns a link by a connection that stands already, or nil.
 	take(x *exchange, address string) link
 	// dial makes a connection if it has to, within the connect timeout. Nothing was
-	// sent where it fails.
-	dial(x *exchange, address string) (link, error)
+	// sent where it fails. Where it takes long it asks other, now and then, whether the request
+	// has another backend to try, and fails with errMoved if it has: x.handed says whether
+	// the dial goes on and has the try's ticket.
+	dial(x *exchange, address string, other func() bool) (link, error)
 	// probe makes a connection as dial does, for no request.
 	probe(ctx context.Context, address string) error
 	// sweep closes connections that have been idle for too long.
@@ -62,5 +64,5 @@ func newLinks(p Pool, s *Server) links {
 	if p.Protocol == H2C {
 		return newSharedConns(p, s)
 	}
-	return newConnections(p)
+	return newConnections(p, s)
 }

@@ -36,8 +36,8 @@ func (p panicky) take(x *exchange, address string) link {
 	return nil
 }
 
-func (p panicky) dial(x *exchange, address string) (link, error) {
-	k, err := p.links.dial(x, address)
+func (p panicky) dial(x *exchange, address string, other func() bool) (link, error) {
+	k, err := p.links.dial(x, address, other)
 	if err != nil {
 		return nil, err
 	}

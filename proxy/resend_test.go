@@ -198,7 +198,7 @@ func TestResend_NotAfterItsTime(t *testing.T) {
 	var asked atomic.Int64
 	do := func(c net.Conn) { asked.Add(1); <-hold }
 	pool, b := poolOf(t, rawBackend(t, do), rawBackend(t, do), rawBackend(t, do))
-	pool.ResponseTimeout, pool.ConnectTimeout = 1500*time.Millisecond, time.Millisecond
+	pool.ResponseTimeout, pool.ConnectTimeout = 2*time.Second, 100*time.Millisecond
 	f := serve(t, pool)
 	res, err := f.client("h2").Get(base + "/")
 	if err != nil {

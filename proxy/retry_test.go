@@ -172,12 +172,12 @@ func TestRetry_NobodyGetsAnAnswerThatCameUnasked(t *testing.T) {
 
 // A client may leave after its answer was read and before the connection is kept.
 func TestConnections_InterruptedOneIsNotKept(t *testing.T) {
-	cs := newConnections(Pool{}.withDefaults())
+	cs := newConnections(Pool{Balancer: only("")}.withDefaults(), nil)
 	defer cs.close()
 	address := backend(t, echo)
 	for _, interrupt := range []bool{false, true} {
 		x := new(exchange)
-		c, err := cs.dial(x, address)
+		c, err := cs.dial(x, address, func() bool { return false })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,11 +18,11 @@ type lacking struct {
 	errs map[string]error
 }
 
-func (l lacking) dial(x *exchange, address string) (link, error) {
+func (l lacking) dial(x *exchange, address string, other func() bool) (link, error) {
 	if err := l.errs[address]; err != nil {
 		return nil, err
 	}
-	return l.links.dial(x, address)
+	return l.links.dial(x, address, other)
 }
 
 func dialFails(cause error) error {

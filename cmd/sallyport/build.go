@@ -292,9 +292,18 @@ func (s *service) buildPools() {
 			ResponseTimeout: time.Duration(p.Timeouts.Response),
 			SilenceTimeout:  time.Duration(p.Timeouts.Silence),
 			IdleTimeout:     time.Duration(p.Timeouts.Idle),
+			MaxIdle:         maxIdle(p.IdleConnections),
 			ProxyHeader:     map[string]int{configs.ProxyV1: 1, configs.ProxyV2: 2}[p.ProxyProtocol],
 		}
 	}
+}
+
+// maxIdle is how many idle connections a pool keeps; package proxy takes 0 for its default.
+func maxIdle(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }
 
 // backendProtocol is a pool's protocol; configs knows no other names.

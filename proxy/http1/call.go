@@ -32,6 +32,7 @@ type Call struct {
 	lastly   time.Duration // when the last one came, since epoch
 	doubtful bool          // one of them lets no other call follow
 	read     bool          // the last head has been
+	keep     time.Duration // what Keep-Alive says of the connection; see ClientConn.KeepAlive
 	sentAll  atomic.Bool
 	stopped  atomic.Bool // the backend takes no more of it
 	answered atomic.Bool
@@ -293,6 +294,7 @@ func (x *Call) takeHead(h *responseHead) *Error {
 		return x.countInterim(h.pos - start)
 	}
 	x.read = true
+	x.keep = parseKeepAlive(h.kept)
 	l := limits{c.cfg.Read, c.cfg.MaxHead, c.cfg.MaxFields, true}
 	if r.Status == http.StatusSwitchingProtocols {
 		l.progress = 0

@@ -1,8 +1,10 @@
 package http1
 
 import (
+	"bytes"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"sallyport/proxy/message"
 )
@@ -87,6 +89,38 @@ func (c *ClientConn) Release() (reusable bool) {
 	l.Free()
 	return reusable
 }
+
+// Answered is what the call's says, for any goroutine.
+func (c *ClientConn) Answered() bool { return c.call.Answered() }
+
+// KeepAlive is how long a backend said with its last response that it keeps the connection,
+// with something taken off for the way there; 0 is nothing, and less than that is not at all.
+func (c *ClientConn) KeepAlive() time.Duration { return c.call.keep }
+
+// parseKeepAlive reads a Keep-Alive, which no standard has (RFC 2068 §19.7.1.1): "timeout=5,
+// max=99" is 5 seconds, and 99 requests more.
+func parseKeepAlive(value []byte) time.Duration {
+	var keep time.Duration
+	for len(value) > 0 {
+		parameter, rest, _ := bytes.Cut(value, comma)
+		value = rest
+		name, text, _ := bytes.Cut(parameter, equals)
+		n, err := parseLength(trim(text))
+		switch name = trim(name); {
+		case err != nil:
+		case fold(name, "max") && n == 0, fold(name, "timeout") && n == 0:
+			return -1
+		case fold(name, "timeout"):
+			keep = time.Duration(min(n, maxKeepAlive)) * time.Second
+		}
+	}
+	return keep - min(keep/2, time.Second)
+}
+
+// maxKeepAlive is more seconds than any timeout here.
+const maxKeepAlive = 1 << 20
+
+var equals = []byte{'='}
 
 // Loan is the memory that a response's head and trailers are in.
 type Loan struct{ head, buf *buffer }

@@ -253,3 +253,17 @@ func TestCall_InterimResponsesAreBoundedByTheirRate(t *testing.T) {
 		}
 	}
 }
+
+func TestParseKeepAlive(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"": 0, "max=100": 0, "x": 0, "timeout": 0, "timeout=-5": 0,
+		"timeout=5": 4 * time.Second, "timeout=5, max=100": 4 * time.Second, "max=100,TIMEOUT=15": 14 * time.Second,
+		"timeout=1": time.Second / 2, "timeout=2": time.Second,
+		"timeout=0": -1, "timeout=5,max=0": -1,
+		"timeout=99999999999": maxKeepAlive*time.Second - time.Second,
+	} {
+		if got := parseKeepAlive([]byte(value)); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
