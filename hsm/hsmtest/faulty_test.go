@@ -653,8 +653,13 @@ func TestFaulty_WhatIsLostComesWithANewProcess(t *testing.T) {
 				t.Error(err)
 			}
 			stats := f.Stats()
-			// It may meet C_OpenSession or C_SignInit: crypto11 opens sessions as it goes.
-			if stats["*"].Faulted != 1 || stats["C_Login"].Made != 2 {
+			// A device error is tried again at the same process at first; a session that
+			// is gone is gone.
+			most := 1
+			if name == "module" {
+				most = 3
+			}
+			if n := stats["*"].Faulted; n < 1 || n > most || stats["C_Login"].Made != 2 {
 				t.Errorf("%+v", stats)
 			}
 			if now := f.Processes(); slices.Equal(now, before) {
