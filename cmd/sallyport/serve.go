@@ -118,7 +118,7 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 	parts.Go(func() error {
 		<-ctx.Done()
 		s.log.Info("stopping", "shutdown_timeout", time.Duration(s.config.ShutdownTimeout))
-		notify(s.log, daemon.SdNotifyStopping)
+		notify(s.log, stoppingState(time.Duration(s.config.ShutdownTimeout)))
 		return nil
 	})
 	parts.Go(func() error {
@@ -136,6 +136,16 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 	err = parts.Wait()
 	s.log.Info("stopped")
 	return err
+}
+
+// stopGrace is for what comes behind shutdown_timeout: requests that are cut, and signer
+// processes that end.
+const stopGrace = 10 * time.Second
+
+// stoppingState tells systemd of the stop, and how long it may take: TimeoutStopSec= may
+// be shorter, and would cut the drain off.
+func stoppingState(timeout time.Duration) string {
+	return fmt.Sprintf("%s\nEXTEND_TIMEOUT_USEC=%d", daemon.SdNotifyStopping, (timeout + stopGrace).Microseconds())
 }
 
 // heedHangups reads the tokens anew on SIGHUP. A PIN that was refused is left

@@ -154,13 +154,13 @@ func (w *world) asService(cmd *exec.Cmd) {
 	cmd.ExtraFiles = []*os.File{w.passed}
 }
 
-// toldReady waits until systemd would have been told so.
-func (w *world) toldReady(ts *testscript.TestScript, _ bool, _ []string) {
+// told waits until systemd would have been told so.
+func (w *world) told(ts *testscript.TestScript, want string) {
 	ts.Check(w.notified.SetReadDeadline(time.Now().Add(patience)))
 	text := make([]byte, 4096)
 	n, err := w.notified.Read(text)
 	ts.Check(err)
-	if string(text[:n]) != "READY=1\nSTATUS=serving" {
+	if string(text[:n]) != want {
 		ts.Fatalf("systemd was told %q", text[:n])
 	}
 }

@@ -57,6 +57,7 @@ func TestStories_Remote(t *testing.T) { runStories(t, "remote", hsmtest.NewRemot
 //	pin-in VARIABLE       the PIN is in the environment of the serve that follows
 //	as-service NAME       systemd's variables too, with a socket of that name
 //	told-ready            wait until systemd would know that it serves
+//	told-stopping         likewise that it stops, and how long it may take
 //	separate              the serving process has neither the library nor the PIN
 //	faulty FILE           a configuration with two processes on the token as a faulty module
 //	fault [LINE WORD…]    what its control file says from now on
@@ -102,11 +103,14 @@ func runStories(t *testing.T, folder string, token func(testing.TB) *hsmtest.Tok
 				worldOf(ts).pinInEnvironment(ts, neg, args)
 			},
 			"as-service": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).service(ts, neg, args) },
-			"told-ready": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).toldReady(ts, neg, args) },
-			"separate":   func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).separate(ts, neg, args) },
-			"secrets":    func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).secrets(ts, neg, args) },
-			"wait-for":   func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).waitFor(ts, neg, args) },
-			"curl":       func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).curl(ts, neg, args) },
+			"told-ready": func(ts *testscript.TestScript, _ bool, _ []string) { worldOf(ts).told(ts, "READY=1\nSTATUS=serving") },
+			"told-stopping": func(ts *testscript.TestScript, _ bool, _ []string) {
+				worldOf(ts).told(ts, "STOPPING=1\nEXTEND_TIMEOUT_USEC=40000000")
+			},
+			"separate": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).separate(ts, neg, args) },
+			"secrets":  func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).secrets(ts, neg, args) },
+			"wait-for": func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).waitFor(ts, neg, args) },
+			"curl":     func(ts *testscript.TestScript, neg bool, args []string) { worldOf(ts).curl(ts, neg, args) },
 		},
 	})
 }
