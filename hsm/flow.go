@@ -2,19 +2,26 @@ package hsm
 
 import "time"
 
-// flow measures how many waiters of a lane are served a second. That knows of all that slows
-// a token down under load, as the time of a single signature does not.
+// flow tells how long waiters of a lane will have to wait. Of that it knows how long it takes
+// at the least, and, when there have been waiters for a while, how many were served a second.
 type flow struct {
-	since  time.Time // when the first had to wait, or later
+	began  time.Time // when the first had to wait
+	since  time.Time // from when it is counted: then or later
 	last   time.Time // when the last one was served; since, before there is one
-	served float64   // between them
+	served float64   // between these two
 }
 
-// flowSpan is how far back it looks: after two of them, what was counts by half.
-const flowSpan = time.Second
+const (
+	// flowGrace is how long there have to be waiters before it counts how many are served.
+	// At the beginning of a burst the machine is busy with key exchanges, and signatures
+	// that come slowly then come fast after that.
+	flowGrace = 4 * time.Second
+	// flowSpan is how far back it counts: after two of them, what was counts by half.
+	flowSpan = 2 * time.Second
+)
 
 // begin forgets what was.
-func (f *flow) begin(now time.Time) { *f = flow{since: now, last: now} }
+func (f *flow) begin(now time.Time) { *f = flow{began: now, since: now, last: now} }
 
 // count notes that another one was served.
 func (f *flow) count(now time.Time) {
@@ -26,14 +33,17 @@ func (f *flow) count(now time.Time) {
 	}
 }
 
-// wait is how long it is expected to take until n are served. What was measured counts in
-// with what is expected of so many sessions where a signature takes pace. A token that stands
-// still is taken for one that goes on as before: that may be over in a moment, and what waits
-// for it is bounded in other ways. 0: nothing is known.
-func (f *flow) wait(n, sessions int, pace time.Duration) time.Duration {
-	served := f.served + float64(sessions)
-	if sessions == 0 || served <= 0 {
+// wait is how long it is expected to take until n are served by so many sessions, in each of
+// which a signature takes least. A token that stands still is expected to go on as before:
+// that may be over in a moment, and how long it is waited for is bounded elsewhere. 0: nothing
+// is known.
+func (f *flow) wait(n, sessions int, least time.Duration, now time.Time) (expected time.Duration) {
+	if sessions == 0 {
 		return 0 // a process is about to come, or the queue to be closed
 	}
-	return time.Duration(float64(f.last.Sub(f.since)+pace) * float64(n) / served)
+	expected = least * time.Duration(n) / time.Duration(sessions)
+	if f.served > 0 && now.Sub(f.began) > flowGrace {
+		expected = max(expected, time.Duration(float64(f.last.Sub(f.since))*float64(n)/f.served))
+	}
+	return expected
 }

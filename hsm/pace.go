@@ -11,29 +11,38 @@ import (
 // token is back.
 type pace struct {
 	average [lanes]atomic.Uint64 // seconds, as a float64's bits; 0: nothing is known
-	typical [lanes]atomic.Uint64 // likewise, of which one that takes long moves little
+	quick   [lanes]atomic.Uint64 // likewise, of what it takes where nothing delays it
 	back    atomic.Int64         // when it came back, Unix nanoseconds
 }
 
 // paceWeight is how much the latest signature counts.
 const paceWeight = 1.0 / 8
 
-// outlier is how many times the typical time a signature may take to count in whole in it.
-const outlier = 4
+const (
+	// quickWeight is how much the latest signature counts for quick where it took longer.
+	// One that took less counts as in the average, so that quick stays with the quickest.
+	quickWeight = 1.0 / 256
+	// outlier is how many times quick a signature counts as at most: one that hung says nothing.
+	outlier = 4
+)
 
 func (p *pace) note(l lane, took time.Duration) {
-	move(&p.average[l], took.Seconds(), math.Inf(1))
-	move(&p.typical[l], took.Seconds(), outlier)
+	move(&p.average[l], func(was float64) float64 { return was + (took.Seconds()-was)*paceWeight }, took)
+	move(&p.quick[l], func(was float64) float64 {
+		if now := took.Seconds(); now < was {
+			return was + (now-was)*paceWeight
+		}
+		return was + (min(took.Seconds(), outlier*was)-was)*quickWeight
+	}, took)
 }
 
-// move brings an average nearer to latest, of which as many averages count as most.
-func move(average *atomic.Uint64, latest, most float64) {
+// move sets an average to what by makes of it, or to the first value that there is.
+func move(average *atomic.Uint64, by func(was float64) float64, first time.Duration) {
 	for {
 		old := average.Load()
-		now := latest
+		now := first.Seconds()
 		if old != 0 {
-			was := math.Float64frombits(old)
-			now = was*(1-paceWeight) + min(latest, was*most)*paceWeight
+			now = by(math.Float64frombits(old))
 		}
 		if average.CompareAndSwap(old, math.Float64bits(now)) {
 			return
@@ -46,9 +55,9 @@ func (p *pace) of(l lane) time.Duration {
 	return time.Duration(math.Float64frombits(p.average[l].Load()) * float64(time.Second))
 }
 
-// most is what most signatures of a lane take; 0: nothing is known.
-func (p *pace) most(l lane) time.Duration {
-	return time.Duration(math.Float64frombits(p.typical[l].Load()) * float64(time.Second))
+// quickest is about what the quickest signatures of a lane take; 0: nothing is known.
+func (p *pace) quickest(l lane) time.Duration {
+	return time.Duration(math.Float64frombits(p.quick[l].Load()) * float64(time.Second))
 }
 
 const (
@@ -64,7 +73,7 @@ func (p *pace) returned(now time.Time) {
 	p.back.Store(now.UnixNano())
 	for l := range lanes {
 		p.average[l].Store(0)
-		p.typical[l].Store(0)
+		p.quick[l].Store(0)
 	}
 }
 

@@ -128,7 +128,7 @@ func (q *queue) admit(ctx context.Context, w *waiter, l lane, not *process, now 
 		in.flow.begin(now)
 	}
 	if end, ok := ctx.Deadline(); ok && not == nil { // else it has waited once already
-		expected := in.flow.wait(in.waiting.ahead(w.client)+1, q.sessions(), q.typical(l))
+		expected := in.flow.wait(in.waiting.ahead(w.client)+1, q.sessions(), q.quickest(l), now)
 		if left := end.Sub(now); expected > left {
 			return errTooLong(expected, left)
 		}
@@ -236,12 +236,21 @@ func (q *queue) sessions() (n int) {
 	return n
 }
 
-// typical is how long most signatures of l take; 0: nothing is known.
-func (q *queue) typical(l lane) time.Duration {
+// quickest is about what the quickest signatures of l take; 0: nothing is known.
+func (q *queue) quickest(l lane) time.Duration {
 	if q.pace == nil {
 		return 0
 	}
-	return q.pace.most(l)
+	return q.pace.quickest(l)
+}
+
+// takes is what a signature of l takes on average.
+func (q *queue) takes(l lane) time.Duration {
+	const unknown = time.Millisecond
+	if q.pace == nil {
+		return unknown
+	}
+	return cmp.Or(q.pace.of(l), unknown)
 }
 
 // free is the process with the most free sessions, other than not; nil: there is none that l
@@ -269,9 +278,8 @@ func (q *queue) grant(s *seat, l lane) {
 	s.free--
 	in := &q.lanes[l]
 	in.busy++
-	const unknown = time.Millisecond
 	q.virtual = q.start(l)
-	in.spent = q.virtual + cmp.Or(q.typical(l), unknown).Seconds()/laneWeights[l]
+	in.spent = q.virtual + q.takes(l).Seconds()/laneWeights[l]
 }
 
 // start is when the lane's next session would begin, in the time that spent counts: the lane

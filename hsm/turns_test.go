@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,6 +190,59 @@ func TestQueue_WhoWaitsKeepsThePlace(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	})
+}
+
+// A token that is slower under load than it seemed has no more wait, in the long run, than it
+// serves in time.
+func TestQueue_KnowsATokenThatIsSlowUnderLoad(t *testing.T) {
+	const seems, signature, patience = time.Millisecond, 20 * time.Millisecond, 9 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{limit: 10_000, pace: new(pace)}
+		q.pace.note(laneECDSA, seems)
+		seat := q.add(&process{}, 1)
+		mustTake(t, q, laneECDSA)
+		ends := make(chan error, 10_000)
+		var under sync.WaitGroup
+		stop := make(chan struct{})
+		under.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					device(q, seat, laneECDSA, signature, 1)
+				}
+			}
+		})
+		var results [3]struct{ served, refused, late int }
+		for phase := range results { // of ten seconds, with twice what it can do
+			for range 1000 {
+				time.Sleep(10 * time.Millisecond)
+				ctx, cancel := context.WithTimeout(from(t, "192.0.2.1"), patience)
+				under.Go(func() {
+					defer cancel()
+					_, err := q.take(ctx, laneECDSA, nil)
+					ends <- err
+				})
+			}
+			for len(ends) > 0 {
+				switch err := <-ends; {
+				case err == nil:
+					results[phase].served++
+				case errors.Is(err, ErrBusy):
+					results[phase].refused++
+				default:
+					results[phase].late++
+				}
+			}
+		}
+		if last := results[2]; last.served < 450 || last.refused < 400 || last.late > 50 {
+			t.Errorf("it went %+v", results)
+		}
+		time.Sleep(patience)
+		close(stop)
+		under.Wait()
 	})
 }
 
