@@ -11,6 +11,7 @@
 //	              tlspolicy.go, site.go and ticket.go say with which
 //	              tls.Config: one a site and policy, chosen by SNI. Before it a
 //	              balancer says who the client is (proxyprotocol.go)
+//	computing.go  no more of them at once than the machine can compute
 //	rehearsal.go  a first try that can be made again when a signature fails;
 //	              wasted.go holds a signature back where its client fails again and again,
 //	              gone.go knows a client that hangs up before there is one

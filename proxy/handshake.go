@@ -75,6 +75,7 @@ func alerted(err error) bool {
 // site may have another certificate, on another token, that does sign. crypto/tls
 // sends nothing before the signature is made, but for a HelloRetryRequest.
 func (l *listener) shake(ctx context.Context, c *conn, t *tls.Conn, first *rehearsal) (*tls.Conn, error) {
+	defer first.rest()
 	c.Conn = first
 	err := t.HandshakeContext(ctx)
 	c.Conn = first.Conn
@@ -96,6 +97,7 @@ type watchedKey struct {
 }
 
 func (k watchedKey) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	k.handshake.rest()
 	if err := k.conn.holdBack(k.ctx); err != nil {
 		return nil, err
 	}

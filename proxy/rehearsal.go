@@ -12,11 +12,12 @@ import (
 // and is taken out of the connection before anyone else sees that.
 type rehearsal struct {
 	net.Conn
-	heard  []byte // what the client has sent
-	first  int    // bytes of that which came before the handshake began
-	read   int    // of these
-	over   bool   // something was sent, or more was heard than is kept
-	failed bool   // a signature failed before that
+	heard  []byte    // what the client has sent
+	first  int       // bytes of that which came before the handshake began
+	read   int       // of these
+	over   bool      // something was sent, or more was heard than is kept
+	failed bool      // a signature failed before that
+	place  computing // among those who compute; nil: it has none
 }
 
 const (
@@ -106,6 +107,7 @@ func (r *rehearsal) Read(b []byte) (int, error) {
 		r.read += n
 		return n, nil
 	}
+	r.rest()
 	n, err := r.Conn.Read(b)
 	if !r.over {
 		if r.over = len(r.heard)+n > maxHeard; !r.over {
@@ -119,6 +121,7 @@ func (r *rehearsal) Read(b []byte) (int, error) {
 // it is the flight that lacks the signature and the alert that come here: they
 // are dropped, for the handshake is made again.
 func (r *rehearsal) Write(b []byte) (int, error) {
+	r.rest()
 	if r.failed {
 		return len(b), nil
 	}

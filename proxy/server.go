@@ -36,6 +36,7 @@ type Server struct {
 	requests   counter // tunnels included
 	tunnels    tunnels
 	wasted     wasted
+	computing  computing
 }
 
 // New checks c whole and returns a server for it. It starts nothing; the
@@ -45,7 +46,10 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	s := &Server{log: c.Log, accessLog: c.AccessLog, shutdownTimeout: c.ShutdownTimeout, memory: memory.NewBudget(c.Memory)}
+	s := &Server{
+		log: c.Log, accessLog: c.AccessLog, shutdownTimeout: c.ShutdownTimeout,
+		memory: memory.NewBudget(c.Memory), computing: newComputing(),
+	}
 	s.handshakeCtx, s.cancelHandshakes = context.WithCancel(context.Background())
 	if s.metrics, err = newMetrics(c.Metrics, &s.requests, s.memory); err != nil {
 		return nil, fmt.Errorf("proxy: metrics: %w", err)
@@ -83,7 +87,7 @@ func (s *Server) newListener(cfg Listener) *listener {
 	// The outer configuration must not make or open tickets of its own: see
 	// ticketKeys.
 	l.tls = cfg.Policy.refusal()
-	l.tls.GetConfigForClient = s.sites.configFor(cfg.Policy)
+	l.tls.GetConfigForClient = s.computing.inTurn(s.sites.configFor(cfg.Policy))
 	t := cfg.Timeouts
 	l.http1 = http1.Config{
 		Secure:  cfg.Redirect == nil,
