@@ -90,6 +90,9 @@ type seat struct {
 // where the client has hung up, with what close was given when the token is down, and with
 // context.DeadlineExceeded or ctx's error where the wait was in vain.
 func (q *queue) take(ctx context.Context, l lane, not *process) (*seat, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err // it asks for nobody
+	}
 	q.mu.Lock()
 	q.lanes[l].used = true
 	if q.closed != nil {
