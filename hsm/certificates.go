@@ -62,7 +62,11 @@ func (c *Certificates) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate
 				down = p
 				continue
 			}
-			if against := p.against(hello, now); against > 0 {
+			against := p.against(hello, now)
+			if e.lost != nil {
+				against += 8 // it cannot sign
+			}
+			if against > 0 {
 				if rest == nil || against < least {
 					rest, least = p, against
 				}
@@ -128,7 +132,8 @@ func (c *Certificates) serve(serving []served) {
 }
 
 // against weighs what speaks against a pair in a handshake; 0 is nothing. That
-// the client cannot use it is the worst, as it ends the handshake for sure.
+// the client cannot use it is the worst, as it ends the handshake for sure. A pair
+// whose key is gone comes behind even those.
 func (p *Pair) against(hello *tls.ClientHelloInfo, now time.Time) (weight int) {
 	if now.After(p.Leaf().NotAfter) {
 		weight++

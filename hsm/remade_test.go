@@ -1,7 +1,10 @@
 package hsm_test
 
 import (
+	"context"
+	"crypto/x509"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -106,4 +109,29 @@ func TestToken_WaitsForItsUserPIN(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	eventually(t, "it is up", func() bool { state, _ := token.State(); return state == hsm.Up })
+}
+
+// A key that has left its token is not asked while another one will do.
+func TestCertificates_AKeyThatIsGoneComesLast(t *testing.T) {
+	s := hsmtest.NewSoftHSM(t)
+	token := up(t, configOf(s))
+	r := hsm.NewKeyring([]*hsm.Token{token}, time.Hour, slog.New(slog.DiscardHandler))
+	c, problems := r.Add(t.Context(), "www", []hsm.Entry{{Key: uri(t, "pkcs11:object=ec")}, {Key: uri(t, "pkcs11:object=rsa")}}, time.Now())
+	if len(problems) > 0 {
+		t.Fatal(problems[0])
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	for _, kind := range []string{"privkey", "pubkey", "cert"} {
+		s.Tool("--delete-object", "--type", kind, "--id", "02")
+	}
+	rescan(t, r)
+	if got := certificateFor(t, c); got.Leaf.PublicKeyAlgorithm != x509.RSA {
+		t.Errorf("the key that is gone is chosen: %s", got.Leaf.PublicKeyAlgorithm)
+	}
+	if err := c.Ready(); err != nil {
+		t.Errorf("not ready with the other key: %v", err)
+	}
 }
