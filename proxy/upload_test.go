@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -135,6 +136,37 @@ func TestUpload_ClientThatVanishesIsGone(t *testing.T) {
 	for len(b.changed) > 0 {
 		if r := b.next(); r.err != nil && !errors.Is(r.err, context.Canceled) {
 			t.Errorf("the backend was blamed: %v", r.err)
+		}
+	}
+}
+
+// A client that sends all before it reads gets to see a response that came early: a backend's,
+// which closes its connection then, and one that is made here.
+func TestUpload_EarlyResponseArrives(t *testing.T) {
+	pool, _ := poolOf(t, rawBackend(t, func(c net.Conn) {
+		http.ReadRequest(bufio.NewReader(c))
+		io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 5\r\n\r\nlarge")
+	}))
+	f := serve(t, pool, quiet, func(c *Config) {
+		c.Sites[0].Routes = append(c.Sites[0].Routes, Route{Path: "/limited", Pool: pool, MaxBody: 1 << 20})
+	})
+	const size = 20 << 20
+	piece := make([]byte, 64<<10)
+	for _, path := range []string{"/", "/limited"} {
+		for _, head := range []string{fmt.Sprintf("Content-Length: %d\r\n\r\n", size), fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", size)} {
+			for range 3 {
+				c := f.dial(www)
+				io.WriteString(c, "PUT "+path+" HTTP/1.1\r\nHost: "+www+"\r\n"+head)
+				for sent := 0; sent < size; sent += len(piece) {
+					if _, err := c.Write(piece); err != nil {
+						t.Fatalf("%s: after %d bytes: %v", path, sent, err)
+					}
+				}
+				if res := c.answer(); res.StatusCode != 413 {
+					t.Errorf("%s: %d", path, res.StatusCode)
+				}
+				c.Close()
+			}
 		}
 	}
 }

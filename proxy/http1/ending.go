@@ -1,7 +1,9 @@
 package http1
 
 import (
+	"errors"
 	"net"
+	"os"
 	"time"
 )
 
@@ -45,29 +47,46 @@ func abort(c net.Conn) {
 }
 
 // Someone who still sends while a connection is closed gets a reset, which may take
-// away the answer that was sent before (RFC 9112 §9.6). So what it sends is
-// read off for a while.
+// away the response that was sent before (RFC 9112 §9.6). Some send all before they read. So
+// what comes is read off and thrown away, for as long as nginx does it.
 const (
-	lingerBytes = 1 << 20
-	lingerTime  = 2 * time.Second
+	lingerTime    = 30 * time.Second
+	lingerSilence = 5 * time.Second
+	lingerBytes   = 256 << 20
+	lingerDrain   = time.Second // once the connection is to end
 )
 
-// linger ends the writing half and reads off what comes. c is to be closed
+// linger ends the writing half and reads off what comes. The connection is to be closed
 // after it.
-func linger(c net.Conn) {
-	until := time.Now().Add(lingerTime)
-	c.SetDeadline(until)
-	if closeWrite(c) != nil {
+func (c *ServerConn) linger() {
+	c.conn.SetDeadline(time.Now().Add(lingerStep))
+	if closeWrite(c.conn) != nil {
 		return
 	}
-	s := socket(c)
-	b := borrow(outputBuffer)
+	s := socket(c.conn)
+	b := borrow(smallBuffer)
 	defer giveBack(b)
-	for total := 0; total < lingerBytes; {
+	began := time.Now()
+	for total, heard := 0, began; total < lingerBytes; {
+		now := time.Now()
+		end := min(lingerTime-now.Sub(began), lingerSilence-now.Sub(heard))
+		if c.isDraining() {
+			end = min(end, lingerDrain-now.Sub(began))
+		}
+		if end <= 0 {
+			return
+		}
+		s.SetReadDeadline(now.Add(min(end, lingerStep)))
 		n, err := s.Read(b.b)
-		total += n
-		if err != nil {
+		if total += n; n > 0 {
+			heard = now
+			continue
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 	}
 }
+
+// lingerStep is how often it looks whether the connection is to end.
+const lingerStep = 500 * time.Millisecond

@@ -253,7 +253,7 @@ func (x *Exchange) finish() error {
 	}
 	c.closing = true
 	if !x.tunnel && (!x.body.whole.Load() || len(c.in.unread()) > 0) {
-		linger(c.conn)
+		c.linger()
 	}
 	return io.EOF
 }

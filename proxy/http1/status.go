@@ -35,7 +35,7 @@ func (c *ServerConn) Refuse(e *Error) {
 	o.string(text)
 	o.string("\n")
 	if o.flush() == nil {
-		linger(c.conn)
+		c.linger()
 	}
 	c.Close()
 }
