@@ -22,6 +22,7 @@ type forwarder struct {
 	links     links
 	resends   *resendBudget
 	blames    *blames
+	silent    silents
 	responded func(ticket uint64) // tells the balancer; nil: it does not want to know
 
 	shortages notedShortages
@@ -208,6 +209,7 @@ func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
 		case err != nil:
 			return nil, err
 		case head.Status == 100:
+			f.silent.note(x.backend, false)
 			x.upload.tell(true)
 		case head.Status >= 200 || head.Status == 101:
 			return head, nil

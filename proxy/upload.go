@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,8 @@ type upload struct {
 
 	running bool          // the goroutine was started
 	done    chan struct{} // gets one when it has ended
+	backend string        // that it goes to
+	silent  *silents      // the pool's
 	over    atomic.Bool   // the answer is complete, or broken off: nobody needs the rest
 	word    chan bool     // whether to send, where the client waits for 100 (Continue); else nil
 
@@ -54,7 +57,7 @@ func (u *upload) reset() {
 	u.fault.Store(nil)
 	u.bytes.Store(0)
 	u.over.Store(false)
-	u.word = nil
+	u.word, u.silent = nil, nil
 }
 
 // takeBody looks at the request's body, and reads a small one.
@@ -136,12 +139,32 @@ func (x *exchange) startUpload(c message.Call) {
 		u.word = make(chan bool, 1)
 	}
 	u.running = true
+	u.silent = &x.route.pool.silent
+	u.backend = x.backend
 	go x.send(c)
 }
 
 // continueTimeout is how long a backend may keep a client waiting that waits for
-// 100 (Continue).
+// 100 (Continue). One that has let it pass is not waited for again, until it says 100.
 const continueTimeout = time.Second
+
+// silents are the backends of a pool, by address, that have kept silent where a client waits
+// for 100 (Continue).
+type silents struct{ all sync.Map }
+
+func (s *silents) has(backend string) bool {
+	_, ok := s.all.Load(backend)
+	return ok
+}
+
+// note notes whether a backend keeps silent.
+func (s *silents) note(backend string, silent bool) {
+	if silent {
+		s.all.Store(backend, nil)
+	} else if s.has(backend) {
+		s.all.Delete(backend)
+	}
+}
 
 // tell gives the word that an upload may wait for. Only the first one counts.
 func (u *upload) tell(begin bool) {
@@ -154,7 +177,7 @@ func (u *upload) tell(begin bool) {
 // told waits for the word, or until the backend has kept silent for a while
 // (RFC 9110 §10.1.1).
 func (u *upload) told() bool {
-	if u.word == nil {
+	if u.word == nil || u.silent.has(u.backend) {
 		return true
 	}
 	silent := time.NewTimer(continueTimeout)
@@ -163,6 +186,7 @@ func (u *upload) told() bool {
 	case begin := <-u.word:
 		return begin
 	case <-silent.C:
+		u.silent.note(u.backend, true)
 		return true
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,5 +169,58 @@ func TestUpload_EarlyResponseArrives(t *testing.T) {
 				c.Close()
 			}
 		}
+	}
+}
+
+// A backend that never says 100 (Continue) is waited for once.
+func TestUpload_SilenceOnExpectIsLearnt(t *testing.T) {
+	var says atomic.Bool
+	early := make(chan bool, 1) // whether the body came before anything was said
+	pool, b := poolOf(t, rawBackend(t, func(c net.Conn) {
+		in := bufio.NewReader(c)
+		for {
+			r, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			if says.Load() {
+				_, err := in.Peek(1) // the next byte, unless it waits for what follows
+				early <- err == nil
+				io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
+			}
+			io.Copy(io.Discard, r.Body)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
+	}))
+	f := serve(t, pool)
+	silent := &f.server.forwarders[0].silent
+	put := func() {
+		c := f.dial(www)
+		c.send("PUT / HTTP/1.1\nHost: " + www + "\nExpect: 100-continue\nContent-Length: 5\nConnection: close\n\n")
+		for status := 100; status == 100; {
+			res := c.answer()
+			if status = res.StatusCode; status == 100 {
+				io.WriteString(c, "hello")
+			}
+			if status != 100 && status != 200 {
+				t.Errorf("got %d", status)
+			}
+		}
+		b.next()
+	}
+	if silent.has(b.addresses[0]) {
+		t.Error("it is known before anything was asked")
+	}
+	put()
+	if !silent.has(b.addresses[0]) {
+		t.Error("it was not learnt that it keeps silent")
+	}
+	says.Store(true)
+	put() // the body is sent without a wait, else the backend would wait for ever
+	if !<-early {
+		t.Error("the body did not come")
+	}
+	if silent.has(b.addresses[0]) {
+		t.Error("it said 100, and still counts as silent")
 	}
 }
