@@ -9,10 +9,11 @@ import (
 
 // How much of an answer waits in the kernel before the network takes it. Without
 // a bound of its own a socket's buffer grows to some megabytes, which a client that
-// does not read would have for a request. One that has taken some may have more:
-// with a small bound, long answers go in many short steps.
+// does not read would have for a request. The first bound is less than a hundred times
+// the shortest handshake and request; a client that is 100 ms away still gets as much as TCP sends
+// it at first. One that has taken some may have more: with a small bound, long answers go in many short steps.
 const (
-	firstUnsent = 64 << 10
+	firstUnsent = 40 << 10
 	laterUnsent = 1 << 20
 	unsentAfter = 512 << 10 // bytes that were sent before
 )
