@@ -56,7 +56,7 @@ limits:
 // little that a hundred times it is less than half of the one for the report.
 func shortMemory() string {
 	if os.Getenv("ADVERSARY_REPORT") == "" {
-		return "12MiB"
+		return "8MiB"
 	}
 	return "32MiB"
 }
