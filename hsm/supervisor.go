@@ -181,6 +181,10 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 	opening, cancel := context.WithTimeout(ctx, t.config.OpenTimeout)
 	defer cancel()
 	settings := t.config.Settings
+	settings.Examining = t.config.Keys == nil
+	for _, u := range t.config.Keys {
+		settings.Keys = append(settings.Keys, u.filter())
+	}
 	settings.Again = t.loginUnsure()
 	sample := t.distrust.doubted(time.Now())
 	settings.Doubt = sample != nil

@@ -20,6 +20,7 @@ import (
 type Config struct {
 	Name        string            // what logs and metrics call it
 	Settings    wire.Settings     // which module, token and sessions
+	Keys        []URI             // that may sign, and no other, whatever is asked of the signer process; nil: all, and the token may be examined
 	PIN         *os.File          // sealed memory file with the PIN, where Settings.PIN is env:NAME; it is not read here
 	Environment map[string]string // for the vendor's library; reaches the signer process alone
 	Dir         string            // working directory of the signer process

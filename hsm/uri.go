@@ -1,7 +1,6 @@
 package hsm
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -153,19 +152,19 @@ func printable(name string) string {
 	return name
 }
 
-// MatchesToken says whether the token's attributes are what u asks for.
-func (u URI) MatchesToken(t wire.TokenInfo) bool {
-	return same(u.Token, t.Label) && same(u.Serial, t.Serial) &&
-		same(u.Manufacturer, t.Manufacturer) && same(u.Model, t.Model) &&
-		(u.SlotID == nil || *u.SlotID == t.Slot)
+// filter is u without its text, as both sides of the wire know it.
+func (u URI) filter() wire.KeyFilter {
+	return wire.KeyFilter{
+		Token: u.Token, Manufacturer: u.Manufacturer, Serial: u.Serial, Model: u.Model, Slot: u.SlotID,
+		Object: u.Object, ID: u.ID,
+	}
 }
+
+// MatchesToken says whether the token's attributes are what u asks for.
+func (u URI) MatchesToken(t wire.TokenInfo) bool { return u.filter().MatchesToken(t) }
 
 // MatchesKey says whether the key's attributes are what u asks for.
-func (u URI) MatchesKey(k wire.Key) bool {
-	return same(u.Object, k.Label) && (u.ID == nil || bytes.Equal(u.ID, k.ID))
-}
-
-func same(want *string, is string) bool { return want == nil || *want == is }
+func (u URI) MatchesKey(k wire.Key) bool { return u.filter().MatchesKey(k) }
 
 // KeyURI writes the URI that names a key, for the configuration.
 func KeyURI(t wire.TokenInfo, k wire.Key) string {

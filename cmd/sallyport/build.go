@@ -127,10 +127,25 @@ func (s *service) startTokens(ctx context.Context) {
 	running, s.stopTokens = context.WithCancel(context.WithoutCancel(ctx))
 	metrics := hsm.NewMetrics(s.registry)
 	for _, t := range s.config.HSM.Tokens {
-		token := hsm.NewToken(tokenConfig(t, s.config.Dir), s.log, metrics)
+		c := tokenConfig(t, s.config.Dir)
+		c.Keys = siteKeys(s.config)
+		token := hsm.NewToken(c, s.log, metrics)
 		s.tokens = append(s.tokens, token)
 		s.running.Go(func() { token.Run(running) })
 	}
+}
+
+// siteKeys are the keys that the configuration names: no other ever signs.
+func siteKeys(c *configs.Config) []hsm.URI {
+	keys := []hsm.URI{}
+	for _, site := range c.Sites {
+		for _, certificate := range site.Certificates {
+			if uri, err := hsm.ParseURI(certificate.Key); err == nil { // proveSites says what is wrong with others
+				keys = append(keys, uri)
+			}
+		}
+	}
+	return keys
 }
 
 // tokenProblem notes a problem of a token by the setting that is to blame.

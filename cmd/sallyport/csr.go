@@ -79,7 +79,7 @@ func csr(ctx context.Context, f csrFlags, stdout, stderr io.Writer) error {
 			continue // its PIN need not be spent
 		}
 		c := tokenConfig(t, config.Dir)
-		c.Settings.Sessions, c.Processes = 1, 1
+		c.Settings.Sessions, c.Processes, c.Keys = 1, 1, []hsm.URI{uri}
 		token := hsm.NewToken(c, log, metrics)
 		running.Go(func() { token.Run(ctx) })
 		if err := token.Ready(ctx); err != nil {

@@ -19,6 +19,9 @@ import (
 // PIN is in a variable of the environment, the process starts over without it
 // before loadConfig returns.
 func loadConfig(file string) (*configs.Config, error) {
+	if err := refuseTracing(); err != nil {
+		return nil, err
+	}
 	config, err := configs.Load(file)
 	if err != nil {
 		return nil, err
@@ -61,14 +64,25 @@ func hidePINs(sources ...configs.PINSource) (int, error) {
 	return blame, startOver(environment)
 }
 
-// startOver executes this program anew. Nobody may look into the process in
-// the meantime; the new one begins without that bar.
-func startOver(environment []string) error {
+// refuseTracing keeps what this process knows, session keys and the way to PINs among
+// it, out of core dumps and out of reach of ptrace, /proc/PID/mem and /proc/PID/fd for
+// other processes of the same user (PR_SET_DUMPABLE, prctl(2)). Root still has it all. A
+// program begins without that bar, so there is a moment at each start, and after
+// startOver, before it is set.
+func refuseTracing() error {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("switch off core dumps: %w", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("refuse to be traced: %w", err)
+	}
+	return nil
+}
+
+// startOver executes this program anew. The bar to tracing goes with the old one.
+func startOver(environment []string) error {
+	if err := refuseTracing(); err != nil {
+		return err
 	}
 	return hint(fmt.Errorf("start over without the PIN in the environment: %w", execute(environment)), "file: and credential: need no such start")
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"sallyport/configs"
 )
 
@@ -48,5 +50,38 @@ func TestSealedPIN_IsHandedOutOftenAndChangedByNobody(t *testing.T) {
 		if f := sealedPIN(other); f != nil {
 			t.Errorf("it is found as %s", other)
 		}
+	}
+}
+
+// Before anything is read that leads to a PIN, nobody but root can look into the
+// process any more, and it leaves no core dump.
+func TestCommands_CannotBeTraced(t *testing.T) {
+	for name, start := range map[string]func(file string) error{
+		"serve": func(file string) error { return serve(t.Context(), file, io.Discard, io.Discard) },
+		"a command that opens tokens": func(file string) error {
+			_, err := loadConfig(file)
+			return err
+		},
+		"token list --module": func(string) error {
+			_, err := tokenListFlags{module: "/nowhere.so", label: "edge", pin: "nonsense"}.tokens()
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) })
+			if err := start("/nowhere/sallyport.yaml"); err == nil {
+				t.Fatal("it started")
+			}
+			if on, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err != nil || on != 0 {
+				t.Errorf("dumpable: %d, %v", on, err)
+			}
+			var core unix.Rlimit
+			if err := unix.Getrlimit(unix.RLIMIT_CORE, &core); err != nil || core.Max != 0 {
+				t.Errorf("core dumps of %d bytes, %v", core.Max, err)
+			}
+		})
 	}
 }

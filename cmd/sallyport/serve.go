@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"sallyport/configs"
 	"sallyport/proxy"
@@ -50,8 +48,8 @@ that nobody takes in time are dropped and counted; the service goes on.`,
 func serve(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	takeTime()
 	// Session keys and requests are in this process's memory.
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
-		return fmt.Errorf("switch off core dumps: %w", err)
+	if err := refuseTracing(); err != nil {
+		return err
 	}
 	config, err := loadConfig(file)
 	if err != nil {

@@ -156,6 +156,9 @@ func tokenList(ctx context.Context, f tokenListFlags, stdout, stderr io.Writer) 
 
 // tokens are those to look at: the configuration's, or the one of the flags.
 func (f tokenListFlags) tokens() ([]hsm.Config, error) {
+	if err := refuseTracing(); err != nil {
+		return nil, err
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, err

@@ -30,6 +30,9 @@
 // session, looks a key up by three searches over all objects, knows no key whose
 // public half is missing, and puts sessions back in use that are no longer good.
 //
+// What the serving process may ask is a table by phase (phase.go). Which keys may sign is
+// settled when the token is opened; each reading takes no others up.
+//
 // No wrong signature leaves this process (verify.go): each of RSA is verified, of ECDSA
 // the first ones of each key, a sample of the others, and all while there is doubt.
 //

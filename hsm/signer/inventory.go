@@ -102,7 +102,7 @@ func (o *openToken) inventory(s *session) (wire.Inventory, keys, error) {
 	found := make(keys)
 	for _, p := range private {
 		k, key := p.describe(public, same[p.name()])
-		if key != nil {
+		if key != nil && o.mayUse(inv.Token, k) {
 			found[k.Object()] = key
 		}
 		inv.Keys = append(inv.Keys, k)

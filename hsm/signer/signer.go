@@ -87,6 +87,7 @@ type signer struct {
 	queue  chan job             // for the workers
 	orders chan order           // for obey
 	keys   atomic.Pointer[keys] // what the workers sign with; nil before Open
+	phase  atomic.Uint32        // see phase.go
 	doubt  atomic.Bool          // every signature is verified
 	open   *openToken           // obey's own
 }
@@ -107,6 +108,9 @@ type order struct {
 // take passes a question on. Its error ends the process: the other side does
 // not keep to the protocol.
 func (s *signer) take(f wire.Frame) error {
+	if err := s.permit(f.Kind); err != nil {
+		return err
+	}
 	payload := append([]byte(nil), f.Payload...) // the frame's is read over
 	switch f.Kind {
 	case wire.Sign:
@@ -157,7 +161,9 @@ func (s *signer) do(o order) (any, error) {
 	}
 	switch o.kind {
 	case wire.Open:
-		return s.openToken(o.number, settings)
+		inv, err := s.openToken(o.number, settings)
+		s.opened(settings, err)
+		return inv, err
 	case wire.List:
 		var q wire.ListRequest
 		if err := json.Unmarshal(o.payload, &q); err != nil {
@@ -167,9 +173,6 @@ func (s *signer) do(o order) (any, error) {
 	case wire.Slots:
 		return slots(settings)
 	}
-	if s.open == nil {
-		return nil, errNotOpen
-	}
 	if o.kind == wire.Secrets {
 		return s.open.secrets()
 	}
@@ -177,9 +180,6 @@ func (s *signer) do(o order) (any, error) {
 }
 
 func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
-	if s.open != nil {
-		return nil, errors.New("the token is already open")
-	}
 	if settings.Sessions < 1 || settings.Sessions > maxQueue {
 		return nil, setup("sessions must be from 1 to %d", maxQueue)
 	}
@@ -205,17 +205,12 @@ func (s *signer) openToken(number uint64, settings wire.Settings) (any, error) {
 	return inv, nil
 }
 
-// errNotOpen answers questions about the open token that come before Open.
-var errNotOpen = errors.New("the token is not open")
-
-// errNoSuchKey answers a signature by a key that the last reading did not find.
-var errNoSuchKey = errors.New("the token no longer holds this key")
+// errNoSuchKey answers a signature by a key that the last reading did not find, or that
+// was not named when the token was opened.
+var errNoSuchKey = errors.New("the token no longer holds this key, or the configuration does not name it")
 
 // list reads the objects and swaps the keys that the workers sign with.
 func (s *signer) list(q wire.ListRequest) (any, error) {
-	if s.open == nil {
-		return nil, errNotOpen
-	}
 	r, err := s.open.readObjects(q.Whole)
 	if err != nil {
 		return nil, err
@@ -236,7 +231,7 @@ func slots(settings wire.Settings) (any, error) {
 	if err := m.initialise(); err != nil {
 		return nil, err
 	}
-	defer func() { _ = m.ctx.Finalize() }() // an Open may follow, and initialises anew
+	defer func() { _ = m.ctx.Finalize() }()
 	tokens, unread, err := m.tokens()
 	if err != nil {
 		return nil, err

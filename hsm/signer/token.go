@@ -2,6 +2,7 @@ package signer
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 
@@ -12,11 +13,13 @@ import (
 type openToken struct {
 	module   *module
 	token    token
-	wanted   int        // sessions that were asked for
-	home     *session   // of the login
-	sessions []*session // for signatures, one each; home is among them where the token has no other
-	few      int        // so many objects are read each time
-	last     *reading   // of the objects; nil: none yet
+	any      bool             // all keys may sign
+	filters  []wire.KeyFilter // of those that may
+	wanted   int              // sessions that were asked for
+	home     *session         // of the login
+	sessions []*session       // for signatures, one each; home is among them where the token has no other
+	few      int              // so many objects are read each time
+	last     *reading         // of the objects; nil: none yet
 
 	// For identity.go.
 	loggedIn  bool
@@ -35,7 +38,7 @@ func openTokenOf(s wire.Settings, tell func(wire.LoginStep) error) (*openToken, 
 	if err := o.login(s, tell); err != nil {
 		return nil, err
 	}
-	o.wanted = s.Sessions
+	o.wanted, o.any, o.filters = s.Sessions, s.Examining, s.Keys
 	o.openSessions()
 	return o, nil
 }
@@ -89,6 +92,11 @@ func (o *openToken) openSessions() {
 // afterLock is what helps a token that has locked its PIN: no right PIN does.
 const afterLock = "no PIN is taken any more: its security officer sets a new one with the vendor's tool " +
 	"(pkcs11-tool --login-type so --init-pin, say); write that where the setting says, and then start sallyport, or `sallyport token unlock` where it runs"
+
+// mayUse reports whether a key of the token may sign.
+func (o *openToken) mayUse(info wire.TokenInfo, k wire.Key) bool {
+	return o.any || slices.ContainsFunc(o.filters, func(f wire.KeyFilter) bool { return f.MatchesToken(info) && f.MatchesKey(k) })
+}
 
 // borrow returns a session for something that is no signature, and how it is given
 // back: a new one, which shows whether the device still has any to give, or home

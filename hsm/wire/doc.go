@@ -16,6 +16,10 @@
 // C_Login begins and when it has succeeded, so that the serving process knows of
 // a signer that is lost whether it may have cost a try.
 //
+// What may be asked is a table by phase (hsm/signer/phase.go): a module is loaded and a
+// token opened once, and with Open it is settled which keys may sign. Anything else ends
+// the signer process.
+//
 // Neither side trusts the other's lengths: a frame that is too long or too
 // short ends the connection, and with it the signer process. The PIN never
 // crosses: Settings say where the signer finds it.

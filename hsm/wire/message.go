@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"encoding/binary"
@@ -23,9 +24,40 @@ type Settings struct {
 	// counted a wrong PIN since is then left alone.
 	Again bool `json:"again,omitempty"`
 
+	// Keys are those that may sign, among all that the token holds now and later.
+	Keys []KeyFilter `json:"keys,omitempty"`
+	// Examining: all keys may sign, and Examine and Secrets may be asked.
+	Examining bool `json:"examining,omitempty"`
+
 	// Doubt: the token has given a wrong signature of late. All are verified.
 	Doubt bool `json:"doubt,omitempty"`
 }
+
+// KeyFilter is a key's URI (RFC 7512): private keys, by attributes of the token and of
+// the object. An attribute that is absent matches everything.
+type KeyFilter struct {
+	Token        *string `json:"token,omitempty"`
+	Manufacturer *string `json:"manufacturer,omitempty"`
+	Serial       *string `json:"serial,omitempty"`
+	Model        *string `json:"model,omitempty"`
+	Slot         *uint   `json:"slot,omitempty"`
+	Object       *string `json:"object,omitempty"` // CKA_LABEL
+	ID           []byte  `json:"id,omitempty"`     // CKA_ID; empty: absent
+}
+
+// MatchesToken reports whether the token's attributes are what f asks for.
+func (f KeyFilter) MatchesToken(t TokenInfo) bool {
+	return same(f.Token, t.Label) && same(f.Serial, t.Serial) &&
+		same(f.Manufacturer, t.Manufacturer) && same(f.Model, t.Model) &&
+		(f.Slot == nil || *f.Slot == t.Slot)
+}
+
+// MatchesKey reports whether the key's attributes are what f asks for.
+func (f KeyFilter) MatchesKey(k Key) bool {
+	return same(f.Object, k.Label) && (len(f.ID) == 0 || bytes.Equal(f.ID, k.ID))
+}
+
+func same(want *string, is string) bool { return want == nil || *want == is }
 
 // NoPIN is Settings.PIN where none is sent: it is entered on the device, or the
 // token's is empty.
