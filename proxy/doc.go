@@ -26,6 +26,9 @@
 //	edit.go       its fields become the backend's, forwarded.go's among them, and
 //	              the answer's become the client's
 //	fieldedits.go what a route changes on both
+//	trailers.go   which trailers go on
+//	via.go        its Via, and requests that go round in circles
+//	nodes.go      what of a trusted proxy's forwarding fields is what it should be
 //	requestid.go  its X-Request-ID, which is in answers and the log too
 //	upload.go     its body: taken whole where it is small, else streamed
 //	forward.go    it is sent to a backend that the pool's Balancer picks, and to

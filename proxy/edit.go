@@ -21,16 +21,35 @@ func (x *exchange) editRequest() {
 		if x.forwards != noForwards && f.Is(maxForwardsName) {
 			f = x.forwardedOnceMore(f)
 		}
-		if !isClaim(f) {
-			x.fields = append(x.fields, f)
-		} else if x.conn.peer.trusted && f.ID == message.Other && !hasUnderscore(f.Name) {
-			x.fields = append(x.fields, f) // X-Real-IP and the like, by those who may say so
+		x.passOn(f)
+	}
+	if x.conn.peer.trusted {
+		// What a proxy in front has set does not go because its client named it.
+		for _, f := range x.in.Named {
+			if !edits.drops(f) {
+				x.passOn(f)
+			}
 		}
 	}
 	x.appendForwarded()
 	x.addField(xRequestID, x.requestID)
+	if !edits.hidesVia() {
+		x.addField(via, x.server.via.of(x.in.Major, x.in.Minor))
+	}
 	x.fields = edits.appendTo(x.fields)
 	x.out.Fields = x.fields
+}
+
+// passOn adds a field of the client's, unless it is written anew here. Proxy never
+// passes: CGI makes HTTP_PROXY of it, which programs take for their own setting.
+func (x *exchange) passOn(f message.Field) {
+	switch {
+	case f.ID == message.Proxy:
+	case !isClaim(f):
+		x.fields = append(x.fields, f)
+	case x.conn.peer.trusted && f.ID == message.Other && !hasUnderscore(f.Name) && (!f.Is("x-real-ip") || isNode(f.Value)):
+		x.fields = append(x.fields, f) // X-Real-IP and the like, by those who may say so
+	}
 }
 
 // editAnswer makes of the backend's answer the one that the client gets.
@@ -44,8 +63,28 @@ func (x *exchange) editAnswer(head *message.Response) *message.Response {
 		}
 		x.answer = append(x.answer, f)
 	}
+	if !edits.hidesVia() {
+		x.answerField(via, x.server.via.of(x.route.pool.version()))
+	}
 	x.answer = edits.appendTo(x.answer)
 	x.ownAnswer()
+	x.head.Fields = x.answer
+	return &x.head
+}
+
+// editInterim takes out of an interim response what the route takes out of its others.
+func (x *exchange) editInterim(head *message.Response) *message.Response {
+	edits := x.route.response
+	if !slices.ContainsFunc(head.Fields, edits.drops) {
+		return head
+	}
+	x.head = *head
+	x.answer = x.answer[:0]
+	for _, f := range head.Fields {
+		if !edits.drops(f) {
+			x.answer = append(x.answer, f)
+		}
+	}
 	x.head.Fields = x.answer
 	return &x.head
 }
@@ -111,6 +150,7 @@ var (
 	allow           = ownName{message.Other, []byte("Allow")}
 	date            = ownName{message.Date, []byte("Date")}
 	forwarded       = ownName{message.Forwarded, []byte("Forwarded")}
+	via             = ownName{message.Via, []byte("Via")}
 	xForwardedFor   = ownName{message.XForwardedFor, []byte("X-Forwarded-For")}
 	xForwardedHost  = ownName{message.XForwardedHost, []byte("X-Forwarded-Host")}
 	xForwardedProto = ownName{message.XForwardedProto, []byte("X-Forwarded-Proto")}

@@ -29,6 +29,7 @@ var (
 	errBadPath       = &failure{http.StatusBadRequest, "bad path"}
 	errAmbiguousPath = &failure{http.StatusBadRequest, "path of two routes"}
 	errMisdirected   = &failure{http.StatusMisdirectedRequest, "misdirected"}
+	errLoop          = &failure{http.StatusLoopDetected, "loop"}
 	errNoRoute       = &failure{http.StatusNotFound, "no route"}
 	errMaxForwards   = &failure{http.StatusBadRequest, "bad Max-Forwards"}
 	errWebSocketKey  = &failure{http.StatusBadRequest, "bad WebSocket key"}

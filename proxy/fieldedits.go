@@ -21,8 +21,9 @@ type Field struct{ Name, Value string }
 
 // fieldEdits are FieldEdits made ready. nil changes nothing.
 type fieldEdits struct {
-	drop []string // names in lower case
-	add  []message.Field
+	drop  []string // names in lower case
+	noVia bool     // Via is among them, and not written here either
+	add   []message.Field
 }
 
 func newFieldEdits(e FieldEdits) *fieldEdits {
@@ -36,6 +37,7 @@ func newFieldEdits(e FieldEdits) *fieldEdits {
 	for _, f := range e.Set {
 		ready.drop = append(ready.drop, strings.ToLower(f.Name))
 	}
+	ready.noVia = slices.Contains(ready.drop, "via")
 	for _, f := range slices.Concat(e.Set, e.Add) {
 		ready.add = append(ready.add, message.Field{ID: message.IDOf([]byte(f.Name)), Name: []byte(f.Name), Value: []byte(f.Value)})
 	}
@@ -62,6 +64,9 @@ func (e *fieldEdits) appendTo(fields []message.Field) []message.Field {
 	}
 	return append(fields, e.add...)
 }
+
+// hidesVia says whether a message goes on without Via.
+func (e *fieldEdits) hidesVia() bool { return e != nil && e.noVia }
 
 // check finds what must not be written.
 func (e FieldEdits) check() error {
@@ -93,7 +98,7 @@ func notInName(r rune) bool {
 func checkEditedName(name string) error {
 	f := message.Field{ID: message.IDOf([]byte(name)), Name: []byte(name)}
 	switch f.ID {
-	case message.Cookie, message.Server, message.Date, message.Other:
+	case message.Cookie, message.Server, message.Date, message.Via, message.Other:
 		if name == "" || strings.ContainsFunc(name, notInName) {
 			return fmt.Errorf("%q is not the name of a field", name)
 		}

@@ -37,7 +37,7 @@ func TestFieldEdits_OfRequestsAndAnswers(t *testing.T) {
 		text(t, res)
 		request, answer := await(t, "the request", got), res.Header
 		for _, h := range []http.Header{request, answer} {
-			for _, name := range []string{"User-Agent", "Accept-Encoding", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Request-Id", "Date", "Content-Length"} {
+			for _, name := range []string{"User-Agent", "Accept-Encoding", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-Request-Id", "Date", "Content-Length", "Via"} {
 				h.Del(name)
 			}
 		}

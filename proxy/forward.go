@@ -215,7 +215,7 @@ func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
 			return head, nil
 		default:
 			x.hinted = true
-			if err := x.client.WriteHead(head, false); err != nil {
+			if err := x.client.WriteHead(x.editInterim(head), false); err != nil {
 				return nil, x.writeFailed(err)
 			}
 		}
@@ -289,7 +289,7 @@ func (x *exchange) relay(k link, head *message.Response) error {
 	x.begins(out.Status)
 	var trailers []message.Field
 	if whole {
-		trailers = body.Trailers()
+		trailers = x.answerTrailers(body.Trailers())
 		x.complete(k)
 	}
 	if err := x.client.WriteHead(out, end); err != nil || end {
@@ -316,7 +316,7 @@ func (x *exchange) relayRest(k link, body message.Body, buffer *freight) error {
 		n, err := body.Read(buffer.room())
 		switch {
 		case err == io.EOF:
-			trailers := body.Trailers()
+			trailers := x.answerTrailers(body.Trailers())
 			x.complete(k)
 			return x.writeLast(nil, trailers)
 		case err != nil:

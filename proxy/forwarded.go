@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"sallyport/proxy/message"
@@ -23,15 +22,6 @@ func isClaim(f message.Field) bool {
 	return claimed(f.Name, "x-forwarded-") ||
 		len(f.Name) == len("x-real-ip") && claimed(f.Name, "x-real-ip") ||
 		len(f.Name) == len("x-request-id") && claimed(f.Name, "x-request-id")
-}
-
-// withoutClaims are a request's trailers but for claims, whoever makes them: where
-// a request came from is said in its head, and some backends add the trailers to that.
-func withoutClaims(trailers []message.Field) []message.Field {
-	if !slices.ContainsFunc(trailers, isClaim) {
-		return trailers
-	}
-	return slices.DeleteFunc(slices.Clone(trailers), isClaim)
 }
 
 // claimed says whether name begins with the prefix, in any case and with
@@ -56,16 +46,16 @@ func claimed(name []byte, prefix string) bool {
 
 // appendForwarded writes X-Forwarded-For, -Proto and -Host and Forwarded
 // (RFC 7239) behind out's fields. From a trusted peer the lists that came are
-// extended, and its word on scheme and host stands; what anybody else claims
-// has been dropped.
+// extended, and its word on scheme and host stands, as far as they are what they should
+// be (nodes.go); what anybody else claims has been dropped.
 func (x *exchange) appendForwarded() {
 	p := &x.conn.peer
-	x.addField(xForwardedFor, x.extended(message.XForwardedFor, p.text))
-	x.addField(forwarded, x.extended(message.Forwarded, x.forwardedElement()))
-	if !p.trusted || !x.keepClaim(message.XForwardedProto) {
+	x.addField(xForwardedFor, x.extended(message.XForwardedFor, p.text, lastNodes))
+	x.addField(forwarded, x.extended(message.Forwarded, x.forwardedElement(), forwardedList))
+	if !p.trusted || !x.keepClaim(message.XForwardedProto, isToken) {
 		x.addField(xForwardedProto, https)
 	}
-	if !p.trusted || !x.keepClaim(message.XForwardedHost) {
+	if !p.trusted || !x.keepClaim(message.XForwardedHost, isAuthority) {
 		x.addField(xForwardedHost, x.in.Authority)
 	}
 }
@@ -87,15 +77,23 @@ func (x *exchange) forwardedElement() []byte {
 	return x.store(p.node, quote, x.in.Authority, quote, protoHTTPS)
 }
 
-// extended is own behind what a trusted peer has listed.
-func (x *exchange) extended(id message.FieldID, own []byte) []byte {
+// extended is own behind what a trusted peer has listed. good returns the end of a list from
+// where on it is one: what stands before may have been written by anybody.
+func (x *exchange) extended(id message.FieldID, own []byte, good func([]byte) []byte) []byte {
 	if !x.conn.peer.trusted {
 		return own
 	}
 	start := len(x.arena)
 	for _, f := range x.in.Fields {
-		if f.ID == id {
-			x.arena = append(append(x.arena, f.Value...), comma...)
+		if f.ID != id {
+			continue
+		}
+		list := good(f.Value)
+		if len(list) < len(f.Value) {
+			x.arena = x.arena[:start]
+		}
+		if len(list) > 0 {
+			x.arena = append(append(x.arena, list...), comma...)
 		}
 	}
 	x.arena = append(x.arena, own...)
@@ -103,13 +101,19 @@ func (x *exchange) extended(id message.FieldID, own []byte) []byte {
 }
 
 // keepClaim passes a trusted peer's fields on as they came, and says whether
-// there were any.
-func (x *exchange) keepClaim(id message.FieldID) (any bool) {
+// there were any. Where a member of one is not good, none is passed on.
+func (x *exchange) keepClaim(id message.FieldID, good func([]byte) bool) (any bool) {
+	before := len(x.fields)
 	for _, f := range x.in.Fields {
-		if f.ID == id {
-			x.fields = append(x.fields, f)
-			any = true
+		if f.ID != id {
+			continue
 		}
+		if !eachMember(f.Value, good) {
+			x.fields = x.fields[:before]
+			return false
+		}
+		x.fields = append(x.fields, f)
+		any = true
 	}
 	return any
 }
@@ -128,13 +132,26 @@ func (x *exchange) clientAddr() netip.Addr {
 		}
 	}
 	for i := len(list) - 1; i >= 0 && x.listener.trusts(client); i-- {
-		before, err := netip.ParseAddr(strings.TrimSpace(list[i]))
-		if err != nil {
+		before, ok := nodeAddr(strings.TrimSpace(list[i]))
+		if !ok {
 			break
 		}
-		client = before.Unmap().WithZone("")
+		client = before
 	}
 	return client
+}
+
+// nodeAddr is the address of a node as X-Forwarded-For has it, some with a port.
+func nodeAddr(node string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(node)
+	if err != nil {
+		both, err := netip.ParseAddrPort(node)
+		if err != nil {
+			return addr, false
+		}
+		addr = both.Addr()
+	}
+	return addr.Unmap().WithZone(""), true
 }
 
 // forwardedNode is an address as Forwarded has it: IPv6 in brackets and quotes

@@ -56,6 +56,9 @@ func (x *exchange) admit() error {
 	if err := x.route.admits(x.in); err != nil {
 		return err
 	}
+	if err := x.takeVia(); err != nil {
+		return err
+	}
 	return x.takeMaxForwards()
 }
 

@@ -21,6 +21,7 @@ type Server struct {
 	metrics         *metrics
 	shutdownTimeout time.Duration
 	memory          *memory.Budget
+	via             viaValues
 	sites           *siteTable
 	listeners       []*listener
 	forwarders      []*forwarder
@@ -48,7 +49,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		log: c.Log, accessLog: c.AccessLog, shutdownTimeout: c.ShutdownTimeout,
-		memory: memory.NewBudget(c.Memory), computing: newComputing(),
+		via: newViaValues(), memory: memory.NewBudget(c.Memory), computing: newComputing(),
 	}
 	s.handshakeCtx, s.cancelHandshakes = context.WithCancel(context.Background())
 	if s.metrics, err = newMetrics(c.Metrics, &s.requests, s.memory); err != nil {

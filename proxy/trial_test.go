@@ -271,6 +271,7 @@ func (s *scripted) exchange(c net.Conn, r *http.Request, e *expected) bool {
 	saw := seenRequest{Method: r.Method, Target: r.RequestURI, Host: r.Host, Header: r.Header}
 	r.Header.Del("X-Trial")
 	r.Header.Del("X-Request-Id")
+	r.Header.Del("Via")
 	if r.Header.Get("Connection") == "TE" {
 		r.Header.Del("Connection")
 	}

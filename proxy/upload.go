@@ -210,7 +210,7 @@ func (x *exchange) send(c message.Call) {
 		switch {
 		case err == io.EOF:
 			if refused == 0 {
-				_ = c.End(withoutClaims(body.Trailers())) // the answer tells
+				_ = c.End(x.requestTrailers(body.Trailers())) // the answer tells
 			}
 			return
 		case u.over.Load():

@@ -112,19 +112,28 @@ func (h *facts) takeOptions(list []byte) (names bool, err *Error) {
 var comma = []byte{','}
 
 // sift takes out of fields what Connection names, and Connection (RFC 9110
-// §7.6.1). What a codec takes out by itself is not among them any more.
-func (h *facts) sift(fields []message.Field) []message.Field {
+// §7.6.1). What a codec takes out by itself is not among them any more; what is end to end
+// stays, whoever names it.
+func (h *facts) sift(fields []message.Field) (kept, taken []message.Field) {
 	if !h.names {
-		return fields
+		return fields, nil
 	}
-	var kept int
+	n := 0
 	for i := range fields {
-		if fields[i].ID != message.Connection && !named(fields, fields[i].Name) {
-			fields[kept], fields[i] = fields[i], fields[kept]
-			kept++
+		if f := fields[i]; f.ID != message.Connection && (!named(fields, f.Name) || f.EndToEnd()) {
+			fields[n], fields[i] = f, fields[n]
+			n++
 		}
 	}
-	return fields[:kept]
+	kept, taken = fields[:n:n], fields[n:]
+	n = 0
+	for i := range taken {
+		if f := taken[i]; f.ID != message.Connection {
+			taken[n], taken[i] = f, taken[n]
+			n++
+		}
+	}
+	return kept, taken[:n:n]
 }
 
 // named says whether any Connection among fields names a field.
@@ -182,14 +191,14 @@ func endsChunked(list []byte) bool {
 	return last >= 0 && fold(trim(list[last+1:]), "chunked") && !message.TokenIn(list[:last], "chunked")
 }
 
-// forbiddenTrailer says whether a field frames a message, routes it or says how
-// it is to be treated, which is too late to say behind its body (RFC 9110 §6.5.1).
+// forbiddenTrailer says whether a field frames a message or is its connection's, which is too
+// late to say behind its body (RFC 9110 §6.5.1). What else must not be there is for
+// the proxy to drop.
 func forbiddenTrailer(id message.FieldID) bool {
 	switch id {
-	case message.Connection, message.ContentLength, message.Cookie, message.Expect, message.Forwarded, message.Host,
-		message.HTTP2Settings, message.KeepAlive, message.ProxyAuthenticate, message.ProxyAuthorization,
-		message.ProxyConnection, message.TE, message.Trailer, message.TransferEncoding, message.Upgrade,
-		message.XForwardedFor, message.XForwardedHost, message.XForwardedProto:
+	case message.Connection, message.ContentLength, message.Expect, message.Host, message.HTTP2Settings, message.KeepAlive,
+		message.ProxyAuthenticate, message.ProxyAuthorization, message.ProxyConnection, message.TE,
+		message.TransferEncoding, message.Upgrade:
 		return true
 	}
 	return false

@@ -35,7 +35,9 @@ func (v *view) known(named []string) {
 		}
 	}
 	for _, name := range named {
-		v.Fields.Del(name)
+		if !(message.Field{Name: []byte(name)}).EndToEnd() {
+			v.Fields.Del(name)
+		}
 	}
 	if v.Fields["Pragma"] != nil {
 		v.Fields.Del("Cache-Control")

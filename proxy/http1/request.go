@@ -171,7 +171,7 @@ func (h *requestHead) finish(in *input, r *message.Request) *Error {
 	if r.Path == nil && r.Length != 0 {
 		return errConnectBody
 	}
-	r.Fields = h.sift(in.buf.fields)
+	r.Fields, r.Named = h.sift(in.buf.fields)
 	r.Expects = h.expects && h.minor > 0 && r.Length != 0
 	r.LastOfOne = h.close || h.minor == 0 && !h.keepAlive || r.Path == nil
 	h.takeUpgrade(r)

@@ -213,7 +213,7 @@ func (h *responseHead) finish(in *input, r *message.Response, head bool, protoco
 	if err != nil {
 		return 0, err
 	}
-	r.Fields = h.sift(in.buf.fields)
+	r.Fields, _ = h.sift(in.buf.fields)
 	r.Length = message.Unknown
 	if h.length >= 0 {
 		r.Length = h.length

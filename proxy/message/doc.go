@@ -7,7 +7,8 @@
 //
 // A head's Fields are end to end. The codec that reads a message has taken out,
 // and has checked by its protocol's rules, what belongs to the connection or to
-// the framing: Connection and all that it names, Keep-Alive, Proxy-Connection,
+// the framing: Connection and what it names unless that is end to end by itself (kinds.go),
+// Keep-Alive, Proxy-Connection,
 // Proxy-Authenticate and Proxy-Authorization, TE, Transfer-Encoding, Upgrade,
 // HTTP2-Settings, Content-Length, Host, Expect, and the pseudo-fields of HTTP/2.
 // What they said is in the head's other members. The codec that writes a message

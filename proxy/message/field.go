@@ -18,6 +18,7 @@ const (
 	Host
 	HTTP2Settings
 	KeepAlive
+	Proxy
 	ProxyAuthenticate
 	ProxyAuthorization
 	ProxyConnection
@@ -27,6 +28,7 @@ const (
 	Trailer
 	TransferEncoding
 	Upgrade
+	Via
 	XForwardedFor
 	XForwardedHost
 	XForwardedProto
@@ -45,6 +47,7 @@ var names = [fieldIDs]string{
 	Host:                    "host",
 	HTTP2Settings:           "http2-settings",
 	KeepAlive:               "keep-alive",
+	Proxy:                   "proxy",
 	ProxyAuthenticate:       "proxy-authenticate",
 	ProxyAuthorization:      "proxy-authorization",
 	ProxyConnection:         "proxy-connection",
@@ -54,6 +57,7 @@ var names = [fieldIDs]string{
 	Trailer:                 "trailer",
 	TransferEncoding:        "transfer-encoding",
 	Upgrade:                 "upgrade",
+	Via:                     "via",
 	XForwardedFor:           "x-forwarded-for",
 	XForwardedHost:          "x-forwarded-host",
 	XForwardedProto:         "x-forwarded-proto",

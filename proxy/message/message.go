@@ -10,6 +10,7 @@ type Request struct {
 	Path      []byte // path and query as they came, "*" for OPTIONS *; never "" but for a CONNECT
 	Protocol  []byte // what the client wants to switch to, in lower case ("websocket"); "" mostly (RFC 9110 §7.8, RFC 8441 §4)
 	Fields    []Field
+	Named     []Field // HTTP/1: those that Connection names and takes away
 
 	Length    int64 // of the body: 0 is none, Unknown where it is not known
 	Expects   bool  // Expect: 100-continue: the body waits for the word
