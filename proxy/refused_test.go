@@ -113,7 +113,7 @@ func TestRefused_ClientsAreToldOnce(t *testing.T) {
 		"underscore":         func(r *http.Request) { r.Header["X_y"] = []string{"x"} },
 		"malformed host":     func(r *http.Request) { r.Host = "a!b" },
 		"long field": func(r *http.Request) {
-			r.Header["X"] = []string{strings.Repeat("x", 50<<10), strings.Repeat("x", 20<<10)}
+			r.Header["X"] = []string{strings.Repeat("x", 50<<10), strings.Repeat("x", 16<<10)}
 		},
 		"trailer with an underscore": func(r *http.Request) {
 			r.Method, r.Body, r.ContentLength, r.Trailer = "PUT", io.NopCloser(strings.NewReader("x")), -1, http.Header{"X_y": {"z"}}
