@@ -11,14 +11,8 @@ type flow struct {
 	served float64   // between these two
 }
 
-const (
-	// flowGrace is how long there have to be waiters before it counts how many are served.
-	// At the beginning of a burst the machine is busy with key exchanges, and signatures
-	// that come slowly then come fast after that.
-	flowGrace = 4 * time.Second
-	// flowSpan is how far back it counts: after two of them, what was counts by half.
-	flowSpan = 2 * time.Second
-)
+// flowSpan is how far back it counts: after two of them, what was counted counts by half.
+const flowSpan = 2 * time.Second
 
 // begin forgets what was.
 func (f *flow) begin(now time.Time) { *f = flow{began: now, since: now, last: now} }
@@ -34,15 +28,17 @@ func (f *flow) count(now time.Time) {
 }
 
 // wait is how long it is expected to take until n are served by so many sessions, in each of
-// which a signature takes least. A token that stands still is expected to go on as before:
-// that may be over in a moment, and how long it is waited for is bounded elsewhere. 0: nothing
-// is known.
-func (f *flow) wait(n, sessions int, least time.Duration, now time.Time) (expected time.Duration) {
+// which a signature takes least. How many were served counts where there have been waiters for
+// longer than patience: else it may be a burst, at whose beginning the machine is busy with
+// key exchanges, and signatures that come slowly then come fast after that. A token that
+// stands still is expected to go on as before: that may be over in a moment, and how long it is
+// waited for is bounded elsewhere. 0: nothing is known.
+func (f *flow) wait(n, sessions int, least, patience time.Duration, now time.Time) (expected time.Duration) {
 	if sessions == 0 {
 		return 0 // a process is about to come, or the queue to be closed
 	}
 	expected = least * time.Duration(n) / time.Duration(sessions)
-	if f.served > 0 && now.Sub(f.began) > flowGrace {
+	if f.served > 0 && now.Sub(f.began) > patience {
 		expected = max(expected, time.Duration(float64(f.last.Sub(f.since))*float64(n)/f.served))
 	}
 	return expected

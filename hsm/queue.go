@@ -131,8 +131,8 @@ func (q *queue) admit(ctx context.Context, w *waiter, l lane, not *process, now 
 		in.flow.begin(now)
 	}
 	if end, ok := ctx.Deadline(); ok && not == nil { // else it has waited once already
-		expected := in.flow.wait(in.waiting.ahead(w.client)+1, q.sessions(), q.quickest(l), now)
-		if left := end.Sub(now); expected > left {
+		left := end.Sub(now)
+		if expected := in.flow.wait(in.waiting.ahead(w.client)+1, q.sessions(), q.quickest(l), left, now); expected > left {
 			return errTooLong(expected, left)
 		}
 	}

@@ -129,6 +129,6 @@ func (r *refusals) write() {
 	for why, n := range counts {
 		attrs = append(attrs, whyRefused(why).String(), n)
 	}
-	attrs = append(attrs, "clients", len(clients), "most_of", most, "its", clients[most])
+	attrs = append(attrs, "clients", len(clients), "most_of", most.String(), "its", clients[most])
 	r.log.Warn("signatures refused: more are wanted than the token makes in time", attrs...)
 }

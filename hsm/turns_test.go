@@ -246,6 +246,38 @@ func TestQueue_KnowsATokenThatIsSlowUnderLoad(t *testing.T) {
 	})
 }
 
+// At the beginning of a burst the machine is busy with key exchanges, and signatures come
+// slowly. Nobody is refused for that who can be served in time.
+func TestQueue_ABurstIsNotJudgedByItsBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{limit: 10_000, pace: new(pace)}
+		q.pace.note(laneECDSA, time.Millisecond)
+		seat := q.add(&process{}, 1)
+		mustTake(t, q, laneECDSA)
+		const burst, arriving = 3000, 5 * time.Second
+		ends := make(chan error, burst)
+		go func() {
+			for range burst {
+				time.Sleep(arriving / burst)
+				ctx, cancel := context.WithTimeout(from(t, "192.0.2.1"), 9*time.Second)
+				go func() {
+					defer cancel()
+					_, err := q.take(ctx, laneECDSA, nil)
+					ends <- err
+				}()
+			}
+		}()
+		slow := int(arriving / (50 * time.Millisecond))
+		device(q, seat, laneECDSA, 50*time.Millisecond, slow)
+		device(q, seat, laneECDSA, time.Millisecond, burst-slow)
+		for range burst {
+			if err := <-ends; err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // A token that stands still for a while is no reason to refuse those who can be served after
 // that, nor is one signature that took long.
 func TestQueue_AStandstillIsNotHeldAgainstWhoComes(t *testing.T) {
