@@ -53,7 +53,7 @@ func (r *doctorReport) login(f wire.TokenFlags) {
 	case f.PINToBeChanged:
 		r.add("token", "login", levelWarn, "the PIN was accepted, but the token wants it changed")
 	case f.PINPad:
-		r.add("token", "login", levelWarn, "the PIN was accepted, but the token has a PIN pad, which is not supported")
+		r.add("token", "login", levelOK, "the login was accepted at the one try; the token has a PIN pad, for which the setting is pin: none")
 	case !f.LoginRequired:
 		r.add("token", "login", levelWarn, "the token needs no login: whoever reaches it can use its keys")
 	default:
