@@ -37,7 +37,8 @@ type conn struct {
 	watch   watch
 
 	recv       window // of all streams
-	owed       int    // of it, that has come and is given back when it is read, since memory is short
+	owed       int    // of it, that has come and is not given back, since memory is short
+	waiting    int    // bytes of all streams that have come and wait to be read
 	line       line
 	hold       holding
 	sendWindow int32

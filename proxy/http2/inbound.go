@@ -179,8 +179,7 @@ func (c *conn) deliver(id uint32, p []byte) {
 		}
 		return
 	}
-	c.hasCome(s, p)
-	if s.reading {
+	if c.hasCome(s, p) && s.reading {
 		s.readSince = 0
 		s.readable.Signal()
 	}
@@ -236,6 +235,7 @@ func (s *stream) read(p []byte) (int, error) {
 	}
 	before := s.in.held
 	n := s.in.read(p)
+	s.c.waiting -= n
 	s.hold.add(s.in.held - before)
 	s.consumed(n)
 	return n, nil

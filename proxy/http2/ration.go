@@ -122,12 +122,13 @@ func (c *ServerConn) refusesMore() bool {
 }
 
 // hasCome notes bytes that have come for s. Where its client has to give way, the stream of
-// the connection's that has most waiting is broken off. mu is held.
-func (c *conn) hasCome(s *stream, p []byte) {
+// the connection's that has most waiting is broken off. It reports whether s goes on. mu is held.
+func (c *conn) hasCome(s *stream, p []byte) (goesOn bool) {
 	before := s.in.held
 	s.in.write(p)
+	c.waiting += len(p)
 	if !s.hold.add(s.in.held-before) || !s.hold.mem.Out() {
-		return
+		return true
 	}
 	most := s
 	for _, other := range c.streams {
@@ -136,18 +137,23 @@ func (c *conn) hasCome(s *stream, p []byte) {
 		}
 	}
 	if most.in.n <= rationedUnread {
-		return
+		return true
 	}
 	most.hold.mem.Rationed(memory.BodyBroken)
 	if gone := c.reset(most, codeCalm, ErrNoMemory); gone != nil {
 		c.spawn(gone)
 	}
+	return most != s
 }
 
 // empty throws away what has come for s and nobody reads. mu is held.
 func (s *stream) empty() {
 	s.hold.add(-s.in.held)
+	s.c.waiting -= s.in.n
 	s.in.drop()
+	if s.c.owed > 0 {
+		s.c.giveBack()
+	}
 }
 
 // Idle reports whether the connection has no stream.

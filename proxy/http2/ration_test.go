@@ -262,7 +262,17 @@ func TestServer_WindowsShrinkWhereMemoryIsShort(t *testing.T) {
 			left, size, all := window()
 			return left == rationedWindow && size == rationedWindow && all == connWindow
 		})
+		// What nobody reads any more is given back, too.
+		c.post(3, "/")
+		c.body(3, streamWindow)
+		eventually(t, "all is there", func() bool { return sc.unread() == streamWindow })
+		c.WriteRSTStream(3, http2.ErrCodeCancel)
+		eventually(t, "the connection's window is given back", func() bool { _, _, all := window(); return all == connWindow })
+		c.post(5, "/")
+		c.body(5, streamWindow)
+		eventually(t, "all is there", func() bool { return sc.unread() == streamWindow })
 		p.short.Store(false)
+		eventually(t, "it is given back when there is memory", func() bool { _, _, all := window(); return all == connWindow })
 		c.body(1, rationedWindow)
 		read <- rationedWindow
 		eventually(t, "it grows again", func() bool { _, size, _ := window(); return size == streamWindow })

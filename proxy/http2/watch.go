@@ -97,7 +97,7 @@ func (c *conn) sweep(t int64) (gone []func()) {
 	for _, s := range c.streams {
 		next = min(next, s.sweep(t))
 	}
-	next = min(next, c.role.due(t))
+	next = min(next, c.role.due(t), c.dueBack(t))
 	if next != never && !c.closing {
 		c.arm(next)
 	}

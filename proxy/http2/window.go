@@ -61,15 +61,36 @@ func (c *conn) receive(n int) error {
 		return &ConnError{http2.ErrCodeFlowControl, "more than the connection's window"}
 	}
 	c.line.bytes += int64(n)
-	if c.hold.mem.Short() {
-		c.owed += n // it bounds the client's streams then, one with another
+	if c.owed += n; c.hold.mem.Short() {
+		c.arm(now() + rationedPause)
 		return nil
 	}
-	c.recv.credit += int32(n + c.owed)
-	c.owed = 0
-	c.tellConn()
+	c.giveBack()
 	c.measure()
 	return nil
+}
+
+// giveBack opens the connection's window for what has come. Where memory is short, what
+// waits to be read is not given back: then it bounds the streams, one with another. mu is held.
+func (c *conn) giveBack() {
+	n := c.owed
+	if c.hold.mem.Short() {
+		n = max(n-c.waiting, 0)
+	}
+	c.owed -= n
+	c.recv.credit += int32(n)
+	c.tellConn()
+}
+
+// dueBack is giveBack where memory was short a while ago. mu is held.
+func (c *conn) dueBack(t int64) int64 {
+	if c.owed == 0 {
+		return never
+	}
+	if c.giveBack(); c.owed == 0 {
+		return never
+	}
+	return t + rationedPause
 }
 
 // tellConn tells of the connection's window if it is time to. mu is held.
@@ -85,10 +106,8 @@ func (c *conn) tellConn() {
 // time. mu is held.
 func (s *stream) consumed(n int) {
 	w, c := &s.recv, s.c
-	if back := min(n, c.owed); back > 0 {
-		c.owed -= back
-		c.recv.credit += int32(back)
-		c.tellConn()
+	if c.owed > 0 {
+		c.giveBack()
 	}
 	w.credit += int32(n)
 	switch {
