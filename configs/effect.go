@@ -38,9 +38,24 @@ func (c *Config) warnOfNoEffect(p place) {
 		if !routed[pl.Name] {
 			at.warn("no route leads to it", "")
 		}
-		if idle := at.key("timeouts").key("idle"); pl.ProxyProtocol != Off && idle.isWritten() {
-			idle.warn("no connection with a PROXY header is kept", "leave it out")
+		pl.warnOfIdle(at)
+	}
+}
+
+// warnOfIdle finds what is said of kept connections where none are.
+func (pl Pool) warnOfIdle(p place) {
+	kept, idle := p.key("idle_connections"), p.key("timeouts").key("idle")
+	switch {
+	case pl.ProxyProtocol != Off:
+		for _, at := range []place{kept, idle} {
+			if at.isWritten() {
+				at.warn("no connection with a PROXY header is kept", "leave it out")
+			}
 		}
+	case pl.Protocol == ProtocolH2C && kept.isWritten():
+		kept.warn("requests share a few connections with protocol: h2c", "leave it out")
+	case pl.Protocol == ProtocolHTTP1 && pl.IdleConnections == 0 && idle.isWritten():
+		idle.warn("no connection is kept, by idle_connections", "leave it out")
 	}
 }
 

@@ -26,6 +26,16 @@ func TestParse_WarnsOfWhatHasNoEffect(t *testing.T) {
 			want: []string{"19 pools[0].timeouts.idle: no connection with a PROXY header is kept"},
 		},
 		{
+			name: "idle connections that are not kept, by number",
+			old:  "- name: web", new: "- name: web\n    timeouts: {idle: 90s}\n    idle_connections: 0",
+			want: []string{"18 pools[0].timeouts.idle: no connection is kept, by idle_connections"},
+		},
+		{
+			name: "idle connections of h2c",
+			old:  "- name: web", new: "- name: web\n    protocol: h2c\n    idle_connections: 4\n    timeouts: {idle: 90s}",
+			want: []string{"19 pools[0].idle_connections: requests share a few connections with protocol: h2c"},
+		},
+		{
 			name: "peers of another family",
 			old:  `- address: ":443"`, new: "- address: 0.0.0.0:443\n    proxy_protocol: [\"2001:db8::/32\", 10.0.0.1]\n    trusted_proxies: [\"2001:db8::1\"]\n  - address: \"[::]:443\"\n    trusted_proxies: [10.0.0.0/8, \"2001:db8::1\"]\n  - address: \":444\"\n    trusted_proxies: [10.0.0.0/8, \"2001:db8::1\"]",
 			want: []string{
