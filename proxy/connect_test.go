@@ -90,8 +90,12 @@ func TestConnect_OneBackendHasAllTheTime(t *testing.T) {
 	pool, b := poolOf(t, deaf(t))
 	pool.ConnectTimeout = time.Second
 	f := serve(t, pool)
-	if res, err := f.client("h1").Get(base + "/"); err != nil || res.StatusCode != 504 {
-		t.Errorf("%v, %v", res, err)
+	res, err := f.client("h1").Get(base + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != 504 {
+		t.Error(res.StatusCode)
 	}
 	if r := b.next(); !isDial(r.err) {
 		t.Errorf("released with %v", r.err)
@@ -109,10 +113,11 @@ func TestConnect_ClientThatLeavesEndsItsDial(t *testing.T) {
 	cs := f.server.forwarders[0].links.(*connections)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
+	client := f.client("h2")
 	go func() {
 		defer close(done)
 		r, _ := http.NewRequestWithContext(ctx, "GET", base+"/", nil)
-		f.client("h2").Do(r)
+		client.Do(r)
 	}()
 	waiting := func() int {
 		cs.mu.Lock()

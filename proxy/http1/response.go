@@ -75,7 +75,10 @@ func (h *responseHead) first(line []byte) *Error {
 		}
 		h.status = h.status*10 + int(c-'0')
 	}
-	if rest = rest[3:]; h.status < 100 || len(rest) > 0 && rest[0] != ' ' {
+	if rest = rest[3:]; len(rest) > 0 && rest[0] == '.' { // IIS says 403.1 and the like
+		rest = bytes.TrimLeft(rest[1:], "0123456789")
+	}
+	if h.status < 100 || len(rest) > 0 && rest[0] != ' ' {
 		return errStatusLine
 	}
 	if len(rest) > 0 && isValue(rest) {

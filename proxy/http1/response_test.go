@@ -75,6 +75,8 @@ var answers = []struct {
 	{"expectation means nothing", toGet, ok + two + "Expect: x\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 
 	{"status 999", toGet, "HTTP/1.1 999 x\r\n" + two + crlf + "hi", "HTTP/1.1 999 x\nContent-Length: 2\n\nhi", true},
+	{"status with a second part", toGet, "HTTP/1.1 403.14 x\r\n" + two + crlf + "hi", "HTTP/1.1 403 x\nContent-Length: 2\n\nhi", true},
+	{"status with a second part of letters", toGet, "HTTP/1.1 403.x x\r\n" + two + crlf + "hi", broke, false},
 	{"HTTP/1.2", toGet, "HTTP/1.2 200 OK\r\n" + two + crlf + "hi", "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi", true},
 	{"folded by a tab, twice", toGet, ok + two + "X: a\r\n\tb\r\n c\r\nY: d\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX: a b c\nY: d\nContent-Length: 2\n\nhi", true},
 	{"folded from the start", toGet, ok + two + "X:\r\n b\r\n" + crlf + "hi", "HTTP/1.1 200 OK\nX: b\nContent-Length: 2\n\nhi", true},
