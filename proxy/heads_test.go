@@ -254,6 +254,8 @@ func TestHeads_WhatIsRefusedIsLoggedAsItCame(t *testing.T) {
 		"GET /\x1b[31m\"\\ HTTP/1.1\r\nHost: x\r\n\r\n":                           {"GET", "x", `/\x1b[31m\x22\x5c`},
 		"\x16\x03\x01\x02\x00\x01\n{\"msg\":\"forged\"}":                          {"", "", `\x16`},
 		"GET{\"msg\":\"forged\"}\x00\n\n":                                         {"", "", `GET{\x22msg\x22:\x22forged\x22}\x00\x0a\x0a`},
+		"GET https://me:secret@x/y@z?q HTTP/1.1\r\nHost: me:secret@x\r\n\r\n":     {"GET", "x", "x/y@z"},
+		"GET /y@z HTTP/1.1\r\nHost: a b\r\n\r\n":                                  {"GET", `a\x20b`, "/y@z"},
 		"GARBAGE\r\nX: y\r\n\r\n":                                                 {"", "", "GARBAGE"},
 		"GET /" + strings.Repeat("x", 70000) + " HTTP/1.1\r\nHost: x\r\n\r\n":     {"GET", "", "/" + strings.Repeat("x", 255) + "..."},
 		"GET /x HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 70000) + "\r\n": {"GET", "x", "/x"},

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -86,6 +87,7 @@ func (l *listener) noteRefused(c *conn, in *message.Request, status int, reason 
 	c.failed()
 	x := exchanges.Get().(*exchange)
 	x.server, x.listener, x.conn, x.site = l.server, l, c, c.site
+	in.Path, in.Authority = withoutUser(in.Path), withoutUser(in.Authority)
 	x.in = in
 	x.path, _ = cutQuery(in.Path)
 	x.began = time.Now()
@@ -94,6 +96,26 @@ func (l *listener) noteRefused(c *conn, in *message.Request, status int, reason 
 	x.outcome = &failure{status, reason}
 	x.finish()
 	x.free()
+}
+
+// withoutUser cuts off a target or an authority, neither of which may have userinfo, what
+// stands before its host: it may be a password.
+func withoutUser(b []byte) []byte {
+	begin := 0
+	if i := bytes.Index(b, []byte("://")); i >= 0 {
+		begin = i + len("://")
+	}
+	if begin == 0 && len(b) > 0 && b[0] == '/' {
+		return b // a path
+	}
+	end := len(b)
+	if i := bytes.IndexAny(b[begin:], "/?#"); i >= 0 {
+		end = begin + i
+	}
+	if at := bytes.LastIndexByte(b[begin:end], '@'); at >= 0 {
+		return b[begin+at+1:]
+	}
+	return b
 }
 
 // http1Client is an HTTP/1 connection as a drain sees it.
