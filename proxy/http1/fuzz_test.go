@@ -299,6 +299,14 @@ func (v *view) laxly() {
 	laxly(v.Trailers)
 }
 
+func oneBlank(fields http.Header) {
+	for _, values := range fields {
+		for i := range values {
+			values[i] = strings.Join(strings.Fields(values[i]), " ")
+		}
+	}
+}
+
 func laxly(fields http.Header) {
 	for name, values := range fields {
 		bare := strings.TrimRight(name, " \t")
@@ -347,6 +355,10 @@ func FuzzResponse(f *testing.F) {
 			return
 		}
 		theirs.laxly()
+		if bytes.Contains(raw, []byte("\n ")) || bytes.Contains(raw, []byte("\n\t")) {
+			oneBlank(ours.Fields) // net/http makes a blank of a folded line that is empty, too
+			oneBlank(theirs.Fields)
+		}
 		if diff := compare(ours, theirs); diff != "" {
 			t.Fatalf("net/http reads otherwise:\n%s", diff)
 		}
