@@ -30,7 +30,8 @@
 //	via.go        its Via, and requests that go round in circles
 //	nodes.go      what of a trusted proxy's forwarding fields is what it should be
 //	requestid.go  its X-Request-ID, which is in answers and the log too
-//	upload.go     its body: taken whole where it is small, else streamed
+//	upload.go     its body: taken whole where it is small, else streamed; replay.go is
+//	              what can be sent again of that
 //	forward.go    it is sent to a backend that the pool's Balancer picks, and to
 //	              the next one as long as none was reached; the answer is relayed
 //	resend.go     or it is sent again to another one, where that does no harm;

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	xhttp2 "golang.org/x/net/http2"
+
 	"sallyport/proxy/http2"
 	"sallyport/proxy/message"
 )
@@ -146,7 +148,7 @@ func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 		x.firstAsked = x.asked
 	}
 	k := f.links.take(x, address)
-	for first := true; ; first = false {
+	for tries := 1; ; tries++ {
 		if k == nil {
 			if k, err = f.dial(x, address); err != nil {
 				return f.undialled(x, err)
@@ -160,8 +162,8 @@ func (f *forwarder) try(x *exchange, address string) (blame, err error) {
 		}
 		again := k.again(err)
 		f.discard(x, k)
-		unsent := again == all && x.upload.repeatable()
-		if first && (unsent || again == idempotentOnes && x.repeatable()) && x.left() == nil {
+		unsent := again == all && x.upload.replayable()
+		if tries < triesAfter(err) && (unsent || again == idempotentOnes && x.repeatable()) && x.left() == nil {
 			k = nil
 			continue
 		}
@@ -175,6 +177,16 @@ func (f *forwarder) undialled(x *exchange, err error) (blame, told error) {
 		return context.Canceled, fmt.Errorf("%w: %w", errUnsent, errConnectSlow)
 	}
 	return f.explain(x, true, err)
+}
+
+// triesAfter is how many a backend is given of a request that it did not process. Each
+// connection that it was about to close takes some of the requests that were on their way.
+func triesAfter(err error) int {
+	var goAway *http2.GoAwayError
+	if errors.Is(err, http2.ErrUnprocessed) && errors.As(err, &goAway) && goAway.Code == xhttp2.ErrCodeNo {
+		return 16
+	}
+	return 2
 }
 
 // repeatable says whether sending the request twice does no more than once, as
@@ -199,9 +211,14 @@ func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
 	if err := x.sendHead(k); err != nil {
 		return nil, err
 	}
-	if x.upload.kind == uploadStream {
+	switch u := &x.upload; {
+	case u.kind == uploadStream && u.running:
+		if err := u.replay.again(k); err != nil {
+			return nil, err
+		}
+	case u.kind == uploadStream:
 		x.startUpload(k)
-		defer x.upload.tell(false) // after the answer's head nobody asks for it
+		defer u.tell(false) // after the answer's head nobody asks for it
 	}
 	for {
 		head, err := k.ReadHead()
@@ -212,6 +229,7 @@ func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
 			f.silent.note(x.backend, false)
 			x.upload.tell(true)
 		case head.Status >= 200 || head.Status == 101:
+			x.upload.replay.lost.Store(true) // it is not needed any more
 			return head, nil
 		default:
 			x.hinted = true

@@ -23,6 +23,7 @@ type upload struct {
 	small freight // holds a whole one
 	body  []byte  // it
 
+	replay  replay
 	running bool          // the goroutine was started
 	done    chan struct{} // gets one when it has ended
 	backend string        // that it goes to
@@ -54,6 +55,7 @@ const (
 func (u *upload) reset() {
 	u.small.free()
 	u.kind, u.small, u.body, u.running = uploadNone, freight{}, nil, false
+	u.replay.reset()
 	u.fault.Store(nil)
 	u.bytes.Store(0)
 	u.over.Store(false)
@@ -126,12 +128,19 @@ func ready(b message.Body) bool {
 	return ok && r.Ready()
 }
 
-// repeatable says whether the body can be sent once more.
+// repeatable says whether the body can be sent once more to a backend that may have seen it.
 func (u *upload) repeatable() bool { return !u.running }
 
-// start sends the body to a backend as it comes, by a goroutine of its own.
+// replayable reports whether the body can be sent where none has processed it. One that waits
+// for the word of the backend cannot: whether it has begun is not known.
+func (u *upload) replayable() bool {
+	return !u.running || u.word == nil && !u.replay.lost.Load()
+}
+
+// startUpload sends the body to a backend as it comes, by a goroutine of its own.
 func (x *exchange) startUpload(c message.Call) {
 	u := &x.upload
+	u.replay.begin(c)
 	if u.done == nil {
 		u.done = make(chan struct{}, 1)
 	}
@@ -141,7 +150,7 @@ func (x *exchange) startUpload(c message.Call) {
 	u.running = true
 	u.silent = &x.route.pool.silent
 	u.backend = x.backend
-	go x.send(c)
+	go x.send()
 }
 
 // continueTimeout is how long a backend may keep a client waiting that waits for
@@ -193,7 +202,7 @@ func (u *upload) told() bool {
 
 // send is that goroutine. What the client does wrong stays in fault and wakes
 // the request's goroutine; what the backend does, that one learns by itself.
-func (x *exchange) send(c message.Call) {
+func (x *exchange) send() {
 	u := &x.upload
 	defer func() { u.done <- struct{}{} }()
 	defer x.server.caught(inUpload, func() { x.uploadFails(errPanicked) })
@@ -203,15 +212,12 @@ func (x *exchange) send(c message.Call) {
 	var buffer freight
 	defer buffer.free()
 	body := x.client.Body()
-	refused := 0 // bytes that the backend no longer takes
 	for {
 		n, err := body.Read(buffer.room())
 		u.bytes.Add(int64(n))
 		switch {
 		case err == io.EOF:
-			if refused == 0 {
-				_ = c.End(x.requestTrailers(body.Trailers())) // the answer tells
-			}
+			u.replay.end(x.requestTrailers(body.Trailers()))
 			return
 		case u.over.Load():
 			return
@@ -221,10 +227,8 @@ func (x *exchange) send(c message.Call) {
 		case x.route.tooLarge(u.bytes.Load()):
 			x.uploadFails(errBodyLarge)
 			return
-		case refused > 0 || c.WriteBody(buffer.room()[:n], !ready(body)) != nil:
-			if refused += n; refused > drainBytes {
-				return
-			}
+		case !u.replay.pass(buffer.room()[:n], !ready(body)):
+			return
 		}
 		buffer.carried(n)
 	}

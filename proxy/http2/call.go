@@ -53,7 +53,7 @@ func (k *Call) WriteHead(r *message.Request, end bool) error {
 			return err
 		}
 	}
-	c.awaitRoom()
+	c.awaitRoom(s)
 	switch {
 	case k.s == nil:
 		return ErrOver
@@ -134,7 +134,7 @@ func (k *Call) End(trailers []message.Field) error {
 	if err != nil {
 		return err
 	}
-	k.c.awaitRoom()
+	k.c.awaitRoom(s)
 	if err := s.sendable(); err != nil {
 		return err
 	}
@@ -228,6 +228,7 @@ func (k *Call) Close() {
 	s.handled = true
 	if s.id == 0 {
 		s.err, s.removed = ErrOver, true
+		s.wake()
 		k.c.reserved--
 		k.c.settling.Broadcast()
 		k.c.endUnused()

@@ -103,7 +103,7 @@ func (e *exchange) WriteHead(r *message.Response, end bool) error {
 		return err
 	}
 	c := e.c
-	c.awaitRoom()
+	c.awaitRoom(s)
 	head := *r
 	if head.Status == 101 && s.req.Protocol != nil {
 		head.Status = 200
@@ -167,7 +167,7 @@ func (e *exchange) AwaitRoom() (int, error) {
 			}
 		case len(c.out.pending) >= c.pendingLimit():
 			c.flush()
-			c.awaitRoom()
+			c.awaitRoom(s)
 		case c.pendingLimit() == maxPending:
 			return maxPending, nil // what waits then is paid for
 		default:
@@ -198,7 +198,7 @@ func (e *exchange) End(trailers []message.Field) error {
 	if err != nil {
 		return err
 	}
-	e.c.awaitRoom()
+	e.c.awaitRoom(s)
 	switch {
 	case s.err != nil:
 		return s.err

@@ -188,6 +188,9 @@ func (c *conn) remove(s *stream) {
 func (s *stream) wake() {
 	s.readable.Broadcast()
 	s.writable.Broadcast()
+	if s.c.out.waiters > 0 {
+		s.c.out.shrunk.Broadcast()
+	}
 }
 
 // idle notes that there is no stream. mu is held.

@@ -170,9 +170,10 @@ func (c *conn) shrunk() {
 	c.nextSender()
 }
 
-// awaitRoom waits until heads may be queued. mu is held, and is let go meanwhile.
-func (c *conn) awaitRoom() {
-	for len(c.out.pending) >= c.pendingLimit() && c.out.err == nil {
+// awaitRoom waits until heads of s may be queued, or s has ended. mu is held, and is let
+// go meanwhile.
+func (c *conn) awaitRoom(s *stream) {
+	for len(c.out.pending) >= c.pendingLimit() && c.out.err == nil && s.err == nil {
 		c.out.waiters++
 		c.out.shrunk.Wait()
 		c.out.waiters--
