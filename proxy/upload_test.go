@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -223,4 +224,59 @@ func TestUpload_SilenceOnExpectIsLearnt(t *testing.T) {
 	if silent.has(b.addresses[0]) {
 		t.Error("it said 100, and still counts as silent")
 	}
+}
+
+// Uploads that their backend does not read hold up no other on the same connection.
+func TestUpload_OnesThatStandStillHoldUpNoOther(t *testing.T) {
+	begun, release := make(chan struct{}, 10), make(chan struct{})
+	pool, _ := poolOf(t, backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			begun <- struct{}{}
+			<-release
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+	}))
+	f := serve(t, pool)
+	c := f.client("h2")
+	var uploads sync.WaitGroup
+	defer uploads.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	defer close(release)
+	var sent atomic.Int64
+	for range 8 { // whose windows are twice what the connection's is
+		uploads.Go(func() {
+			r, _ := http.NewRequestWithContext(ctx, "POST", base+"/slow", counting{zeroes(64 << 20), &sent})
+			patient := &http.Client{Transport: c.Transport}
+			if res, err := patient.Do(r); err == nil {
+				res.Body.Close()
+			}
+		})
+	}
+	for range 8 {
+		await(t, "an upload", begun)
+	}
+	for last := int64(-1); last != sent.Load(); time.Sleep(200 * time.Millisecond) {
+		last = sent.Load() // they stand still when all buffers on the way are full
+	}
+	for range 3 {
+		res, err := c.Post(base+"/", "", zeroes(1<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text(t, res)
+	}
+}
+
+// counting counts what is read.
+type counting struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (c counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n.Add(int64(n))
+	return n, err
 }
