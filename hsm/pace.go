@@ -11,7 +11,7 @@ import (
 // token is back.
 type pace struct {
 	average [lanes]atomic.Uint64 // seconds, as a float64's bits; 0: nothing is known
-	quick   [lanes]atomic.Uint64 // likewise, of what it takes where nothing delays it
+	quick   [lanes]atomic.Uint64 // likewise, of what it takes at the least
 	back    atomic.Int64         // when it came back, Unix nanoseconds
 }
 
@@ -19,20 +19,24 @@ type pace struct {
 const paceWeight = 1.0 / 8
 
 const (
-	// quickWeight is how much the latest signature counts for quick where it took longer.
-	// One that took less counts as in the average, so that quick stays with the quickest.
-	quickWeight = 1.0 / 256
+	// quickWeight is how much the latest signature counts for quick where it took longer, and
+	// was alone: others delay it where there is little to compute with.
+	quickWeight = 1.0 / 64
 	// outlier is how many times quick a signature counts as at most: one that hung says nothing.
 	outlier = 4
 )
 
-func (p *pace) note(l lane, took time.Duration) {
+// note notes a signature; alone says that no other one was under way or waited as it began.
+func (p *pace) note(l lane, took time.Duration, alone bool) {
 	move(&p.average[l], func(was float64) float64 { return was + (took.Seconds()-was)*paceWeight }, took)
 	move(&p.quick[l], func(was float64) float64 {
-		if now := took.Seconds(); now < was {
-			return was + (now-was)*paceWeight
+		switch now := took.Seconds(); {
+		case now < was:
+			return now
+		case alone:
+			return was + (min(now, outlier*was)-was)*quickWeight
 		}
-		return was + (min(took.Seconds(), outlier*was)-was)*quickWeight
+		return was
 	}, took)
 }
 
@@ -55,7 +59,7 @@ func (p *pace) of(l lane) time.Duration {
 	return time.Duration(math.Float64frombits(p.average[l].Load()) * float64(time.Second))
 }
 
-// quickest is about what the quickest signatures of a lane take; 0: nothing is known.
+// quickest is what the quickest signatures of a lane have taken of late; 0: nothing is known.
 func (p *pace) quickest(l lane) time.Duration {
 	return time.Duration(math.Float64frombits(p.quick[l].Load()) * float64(time.Second))
 }

@@ -239,7 +239,7 @@ func (q *queue) sessions() (n int) {
 	return n
 }
 
-// quickest is about what the quickest signatures of l take; 0: nothing is known.
+// quickest is what the quickest signatures of l have taken of late; 0: nothing is known.
 func (q *queue) quickest(l lane) time.Duration {
 	if q.pace == nil {
 		return 0

@@ -146,13 +146,13 @@ func TestQueue_ATokenThatGoesDownFailsAllAtOnce(t *testing.T) {
 func TestPace_CostsMoreWhileItEasesIn(t *testing.T) {
 	var p pace
 	now := time.Now()
-	p.note(laneECDSA, 2*time.Millisecond)
+	p.note(laneECDSA, 2*time.Millisecond, true)
 	well := p.cost(laneECDSA, 0, now)
 	if busy := p.cost(laneECDSA, 3, now); busy != 4*well {
 		t.Errorf("with three before it %v, want four times %v", busy, well)
 	}
 	p.returned(now)
-	p.note(laneECDSA, 2*time.Millisecond)
+	p.note(laneECDSA, 2*time.Millisecond, true)
 	back := p.cost(laneECDSA, 0, now)
 	later := p.cost(laneECDSA, 0, now.Add(easeIn/2))
 	settled := p.cost(laneECDSA, 0, now.Add(easeIn))
@@ -201,5 +201,28 @@ func TestQueue_AProcessThatHasEndedGetsNothingNew(t *testing.T) {
 	close(condemned.condemned)
 	if s := mustTake(t, q, laneECDSA); s != well {
 		t.Error("got a process that will not answer")
+	}
+}
+
+// What a signature takes at the least is not what it takes while many others are made.
+func TestPace_KnowsTheQuickest(t *testing.T) {
+	var p pace
+	const slow, quick = 80 * time.Millisecond, 2 * time.Millisecond
+	p.note(laneECDSA, slow, true) // the machine is busy as the token starts
+	p.note(laneECDSA, quick, false)
+	for range 4000 {
+		p.note(laneECDSA, slow, false)
+	}
+	if got := p.quickest(laneECDSA); got != quick {
+		t.Errorf("at the least %s, want %s", got, quick)
+	}
+	if got := p.of(laneECDSA); got < slow*9/10 {
+		t.Errorf("on average %s, want %s", got, slow)
+	}
+	for range 1000 {
+		p.note(laneECDSA, slow, true)
+	}
+	if got := p.quickest(laneECDSA); got < slow*9/10 {
+		t.Errorf("at the least %s, and each alone takes %s now", got, slow)
 	}
 }

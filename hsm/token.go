@@ -545,6 +545,7 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 		}
 		return nil, nil, ctx.Err() == nil && !errors.Is(err, ErrLeft), err
 	}
+	alone := t.queue.load() == 1
 	sent := time.Now()
 	signature, err = s.process.call(ctx, wire.Sign, payload, func() { t.queue.give(s, l) })
 	t.metrics.signed(r.Scheme, time.Since(sent), err)
@@ -552,7 +553,7 @@ func (t *Token) try(ctx context.Context, r wire.SignRequest, not *process) (sign
 	switch {
 	case err == nil:
 		s.process.record.made()
-		t.pace.note(l, time.Since(sent))
+		t.pace.note(l, time.Since(sent), alone)
 		if last := t.trial.Swap(&r); last == nil || last.Object != r.Object {
 			t.distrust.trust(r.Object)
 		}

@@ -122,7 +122,7 @@ func TestQueue_IsBoundedByTheExpectedWait(t *testing.T) {
 	const signature, patience = 10 * time.Millisecond, 9 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{limit: 100_000, pace: new(pace)}
-		q.pace.note(laneECDSA, signature)
+		q.pace.note(laneECDSA, signature, true)
 		seat := q.add(&process{}, 1)
 		mustTake(t, q, laneECDSA)
 		ctx, cancel := context.WithTimeout(from(t, "192.0.2.1"), patience)
@@ -163,7 +163,7 @@ func TestQueue_IsBoundedByTheExpectedWait(t *testing.T) {
 func TestQueue_WhoWaitsKeepsThePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{limit: 10_000, pace: new(pace)}
-		q.pace.note(laneECDSA, time.Millisecond)
+		q.pace.note(laneECDSA, time.Millisecond, true)
 		seat := q.add(&process{}, 1)
 		mustTake(t, q, laneECDSA)
 		ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
@@ -199,7 +199,7 @@ func TestQueue_KnowsATokenThatIsSlowUnderLoad(t *testing.T) {
 	const seems, signature, patience = time.Millisecond, 20 * time.Millisecond, 9 * time.Second
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{limit: 10_000, pace: new(pace)}
-		q.pace.note(laneECDSA, seems)
+		q.pace.note(laneECDSA, seems, true)
 		seat := q.add(&process{}, 1)
 		mustTake(t, q, laneECDSA)
 		ends := make(chan error, 10_000)
@@ -251,7 +251,7 @@ func TestQueue_KnowsATokenThatIsSlowUnderLoad(t *testing.T) {
 func TestQueue_ABurstIsNotJudgedByItsBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{limit: 10_000, pace: new(pace)}
-		q.pace.note(laneECDSA, time.Millisecond)
+		q.pace.note(laneECDSA, time.Millisecond, true)
 		seat := q.add(&process{}, 1)
 		mustTake(t, q, laneECDSA)
 		const burst, arriving = 3000, 5 * time.Second
@@ -284,9 +284,9 @@ func TestQueue_AStandstillIsNotHeldAgainstWhoComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{limit: 10_000, pace: new(pace)}
 		for range 100 {
-			q.pace.note(laneECDSA, time.Millisecond)
+			q.pace.note(laneECDSA, time.Millisecond, true)
 		}
-		q.pace.note(laneECDSA, 5*time.Second)
+		q.pace.note(laneECDSA, 5*time.Second, true)
 		seat := q.add(&process{}, 1)
 		mustTake(t, q, laneECDSA)
 		ctx, cancel := context.WithTimeout(from(t, "192.0.2.1"), 9*time.Second)
@@ -364,7 +364,7 @@ func TestQueue_LanesShareByWeight(t *testing.T) {
 			mustTake(t, q, laneECDSA)
 			var ends [lanes][]<-chan error
 			for l := range lanes {
-				q.pace.note(l, test.pace[l])
+				q.pace.note(l, test.pace[l], true)
 				for n := range 500 {
 					ends[l] = append(ends[l], taking(t.Context(), q, l))
 					waiting(t, q, l, n+1)
