@@ -13,7 +13,7 @@ import (
 const (
 	maxQueued  = 4 << 20  // bytes of lines that wait to be written; further lines are dropped
 	maxBatch   = 64 << 10 // bytes of lines in one write, if a line is not longer
-	keptRoom   = 64 << 10 // bytes that stay reserved when nothing waits
+	keptRoom   = 1 << 20  // bytes that stay reserved for lines to come
 	retryPause = 10 * time.Millisecond
 )
 
