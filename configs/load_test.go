@@ -51,7 +51,7 @@ func TestParse_FillsEveryDefault(t *testing.T) {
 			Balance:         configs.BalanceRoundRobin,
 			Protocol:        configs.ProtocolHTTP1,
 			ProxyProtocol:   configs.Off,
-			IdleConnections: 64,
+			IdleConnections: 100,
 			Backends:        []configs.Backend{{Address: "10.0.0.1:8080"}},
 			Timeouts:        configs.PoolTimeouts{Connect: seconds(3), Response: seconds(60), Silence: seconds(3600), Idle: seconds(90)},
 		}},

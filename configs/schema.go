@@ -226,7 +226,7 @@ type Pool struct {
 	// begins with, ProxyV1 or ProxyV2, or Off. It is Off with ProtocolH2C.
 	ProxyProtocol string `mapstructure:"proxy_protocol" default:"off"`
 	// IdleConnections are kept for each backend at most, with ProtocolHTTP1.
-	IdleConnections int          `mapstructure:"idle_connections" default:"64"`
+	IdleConnections int          `mapstructure:"idle_connections" default:"100"`
 	Backends        []Backend    `mapstructure:"backends"`
 	Timeouts        PoolTimeouts `mapstructure:"timeouts"`
 }

@@ -136,7 +136,7 @@ type Pool struct {
 	ResponseTimeout time.Duration // 60s from the request's last byte to the answer's head
 	SilenceTimeout  time.Duration // 1h without a byte within an answer
 	IdleTimeout     time.Duration // 60s that an unused connection is kept
-	MaxIdle         int           // 64 unused connections of HTTP/1.1 that are kept for each backend; negative: none
+	MaxIdle         int           // 100 unused connections of HTTP/1.1 that are kept for each backend; negative: none
 
 	// ProxyHeader has each connection begin with a PROXY header of this
 	// version, 1 or 2, that tells of the client; 0: none. Such a connection
@@ -249,6 +249,6 @@ func (p Pool) withDefaults() Pool {
 	p.ResponseTimeout = cmp.Or(p.ResponseTimeout, time.Minute)
 	p.SilenceTimeout = cmp.Or(p.SilenceTimeout, time.Hour)
 	p.IdleTimeout = cmp.Or(p.IdleTimeout, time.Minute)
-	p.MaxIdle = cmp.Or(p.MaxIdle, 64)
+	p.MaxIdle = cmp.Or(p.MaxIdle, 100)
 	return p
 }
