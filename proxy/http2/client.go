@@ -214,17 +214,21 @@ func (c *ClientConn) due(t int64) int64 {
 		return c.pingSince + wait
 	case c.lastHeard+wait <= t:
 		c.pingSince = t
-		c.out.pending = appendPing(c.out.room(headLen+8), 0, [8]byte{'a', 'l', 'i', 'v', 'e'})
+		c.out.pending = appendPing(c.out.room(headLen+8), 0, alivePing)
 		c.flushSoon()
 		return t + wait
 	}
 	return c.lastHeard + wait
 }
 
-// heard notes that the backend is alive. mu is held.
+// alivePing is the data of a PING that asks whether the peer is there.
+var alivePing = [8]byte{'a', 'l', 'i', 'v', 'e'}
+
+// heard notes that the peer is alive. mu is held.
 func (c *conn) heard() {
 	if c.client {
 		c.lastHeard = now()
 		c.pingSince = 0
 	}
+	c.came = true
 }

@@ -41,7 +41,7 @@ type Config struct {
 	Read   time.Duration // for progress of a body that somebody waits for, but not of a tunnel: 60 s; only a server's
 	Write  time.Duration // for progress of what the peer shall read: 60 s
 	Idle   time.Duration // without a stream: a server's 75 s; a client's none
-	Ping   time.Duration // a client asks a backend that is silent for so long whether it is alive, and gives it as long again: 15 s
+	Ping   time.Duration // a peer that is silent for so long beside a stream is asked whether it is alive, and has as long again: a server\'s 60 s; a client\'s 15 s
 	Look   time.Duration // a client's call waits so long to be read from before it says ErrNothing: for ever
 }
 
@@ -61,6 +61,7 @@ const (
 	defaultHeader         = time.Minute
 	defaultProgress       = time.Minute
 	defaultIdle           = 75 * time.Second
+	defaultServerPing     = time.Minute
 	defaultPing           = 15 * time.Second
 )
 
@@ -69,7 +70,8 @@ func (c Config) forServer() Config {
 	c = c.forBoth()
 	setDefault(&c.Read, defaultProgress)
 	setDefault(&c.Idle, defaultIdle)
-	c.Ping, c.Look = 0, 0
+	setDefault(&c.Ping, defaultServerPing)
+	c.Look = 0
 	return c
 }
 

@@ -49,7 +49,8 @@ type conn struct {
 	settingsSince int64 // waiting for the peer's acknowledgement
 	idleSince     int64
 	pingSince     int64 // waiting for the answer to a PING
-	lastHeard     int64 // by a client, which asks when it was long ago
+	lastHeard     int64 // from a peer that is asked when it was long ago
+	came          bool  // something has, since a server last looked
 
 	heardBytes int64 // that have come with whole frames
 

@@ -77,6 +77,7 @@
 // stream is reset behind that where HTTP/2's own rules were broken. Nothing is repaired. A
 // stream is reset whose handler returned without a whole answer. What breaks the connection's own rules, or uses up its budget, ends
 // the connection with GOAWAY. A peer that does not read or does not send in time
-// loses the stream, or the connection where it is what stands still. Whoever
+// loses the stream, or the connection where it is what stands still. One that is silent
+// beside a stream is asked by PING, and loses the connection when it does not respond. Whoever
 // waits for a stream is woken by its end, whatever it was.
 package http2

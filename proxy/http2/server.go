@@ -104,6 +104,10 @@ func (c *ServerConn) open(id uint32, b *block, end bool) error {
 	s.hold.add(s.headBytes)
 	c.begin(s, id)
 	s.begun = now()
+	if len(c.streams) == 1 {
+		c.lastHeard = s.begun
+		c.arm(s.begun + int64(c.cfg.Ping))
+	}
 	s.remoteEnded = end
 	if no == nil {
 		c.give(s)
@@ -175,7 +179,35 @@ func (c *ServerConn) over() { c.workers.trim(never) }
 
 // due implements role.
 func (c *ServerConn) due(t int64) int64 {
-	return min(c.workers.trim(t), c.dueQueued(t), c.drain.due(c, t))
+	return min(c.workers.trim(t), c.drain.due(c, t), c.ask(t))
+}
+
+// ask asks a client that has been silent for long beside a stream whether it is there: one
+// that has vanished without a word has its streams' work done for nobody. It says when it
+// wants to look again. mu is held.
+func (c *ServerConn) ask(t int64) int64 {
+	if len(c.streams) == 0 {
+		c.pingSince = 0
+		return never
+	}
+	wait := int64(c.cfg.Ping)
+	if c.came {
+		// When it came is not known: it was not before the last look.
+		c.came, c.lastHeard, c.pingSince = false, t, 0
+	}
+	switch {
+	case c.pingSince != 0 && c.pingSince+wait <= t:
+		c.failSoon(errDead)
+		return never
+	case c.pingSince != 0:
+		return c.pingSince + wait
+	case c.lastHeard+wait <= t:
+		c.pingSince = t
+		c.out.pending = appendPing(c.out.room(headLen+8), 0, alivePing)
+		c.flushSoon()
+		return t + wait
+	}
+	return c.lastHeard + wait
 }
 
 // Waited is how long the connection has been without a stream; 0: it has some.
