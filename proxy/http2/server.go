@@ -179,7 +179,7 @@ func (c *ServerConn) over() { c.workers.trim(never) }
 
 // due implements role.
 func (c *ServerConn) due(t int64) int64 {
-	return min(c.workers.trim(t), c.drain.due(c, t), c.ask(t))
+	return min(c.workers.trim(t), c.dueQueued(t), c.drain.due(c, t), c.ask(t))
 }
 
 // ask asks a client that has been silent for long beside a stream whether it is there: one
