@@ -12,7 +12,7 @@ import (
 // An idle token costs one search a time, not a call for each of its objects. What
 // lists the same handles is taken for the same no longer than for some times.
 func TestReading_AnIdleTokenIsNotReadOverAndOver(t *testing.T) {
-	s := hsmtest.New(t)
+	s := hsmtest.NewSoftHSM(t) // in this very process, whose environment others have read already
 	f := hsmtest.NewFaulty(t, s)
 	for name, value := range f.Environment {
 		t.Setenv(name, value)
