@@ -21,6 +21,7 @@ type socket struct {
 
 	until       atomic.Int64  // the codec's deadline, since epoch; 0: none
 	step        time.Duration // the deadline in force, since epoch
+	unstepped   bool          // it is until, as of a tunnel
 	interrupted atomic.Bool
 	heard       time.Duration // when the last read began that something came of, since epoch
 }
@@ -75,6 +76,9 @@ func (s *socket) ask(request, p []byte, sent func()) (n int, err error) {
 			return n, err
 		}
 		s.step = 0
+		if s.unstepped && s.interrupted.Load() {
+			return 0, os.ErrDeadlineExceeded
+		}
 		if why := s.x.left(); why != nil {
 			return 0, why
 		}
@@ -86,6 +90,9 @@ func (s *socket) ask(request, p []byte, sent func()) (n int, err error) {
 
 // setStep sees to it that the wait is not longer than a step, nor than until.
 func (s *socket) setStep(now, until time.Duration) error {
+	if s.x.tunnel != nil {
+		return s.waitFor(until)
+	}
 	length := lookEvery
 	if until != 0 {
 		length = min(length, max(until-now, 0))
@@ -95,6 +102,26 @@ func (s *socket) setStep(now, until time.Duration) error {
 	}
 	s.step = now + length
 	return s.Conn.SetReadDeadline(epoch.Add(s.step))
+}
+
+// waitFor has a tunnel's wait end at until, or never where that is 0. It is not made in
+// steps: the tunnel reads from the client too, and closes the connection when that leaves.
+func (s *socket) waitFor(until time.Duration) error {
+	if s.unstepped && s.step == until {
+		return nil
+	}
+	s.unstepped, s.step = true, until
+	var at time.Time
+	if until != 0 {
+		at = epoch.Add(until)
+	}
+	if err := s.Conn.SetReadDeadline(at); err != nil {
+		return err
+	}
+	if s.interrupted.Load() { // before, and its deadline is gone
+		return os.ErrDeadlineExceeded
+	}
+	return nil
 }
 
 // interrupt wakes who waits in Read or Write.

@@ -252,6 +252,8 @@ func (c *conn) mine(id uint32) bool { return id%2 == 1 }
 // patience is how long a wait to read from s may be without progress; 0 is for ever.
 func (s *stream) patience() time.Duration {
 	switch {
+	case s.c.client && s.tunnel && !s.headless:
+		return 0 // who carries it reads from the other side, too
 	case s.c.client:
 		return s.c.cfg.Look
 	case s.req.Protocol != nil:
