@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -188,15 +192,24 @@ func tinyRecords(a *adversary) error {
 	return nil
 }
 
-// idle opens n connections, sends the same on each, and leaves them so.
+// idle opens n connections, sends the same on each, and leaves them so. Where its address
+// has to give way, it is served no more; it goes on trying.
 func idle(protocol string, send []byte) func(*adversary) error {
 	return func(a *adversary) error {
+		var served atomic.Int64
 		return each(a.n, func(int) error {
 			t, err := a.shakeHands(protocol)
-			if err != nil {
-				return err
+			if err == nil {
+				err = t.script(send)
 			}
-			return t.script(send)
+			if err == nil {
+				served.Add(1)
+				return nil
+			}
+			if served.Load() > 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)) {
+				return nil
+			}
+			return err
 		})
 	}
 }

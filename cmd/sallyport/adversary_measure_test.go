@@ -52,14 +52,10 @@ limits:
 
 // shortMemory is the budget for clients under the attacks that multiply what they send, by
 // streams or by work: it is short there. Those that only open many connections have the
-// other one, since each such connection is paid for. In the quick run attackers send so
-// little that a hundred times it is less than half of the one for the report.
-func shortMemory() string {
-	if os.Getenv("ADVERSARY_REPORT") == "" {
-		return "8MiB"
-	}
-	return "32MiB"
-}
+// other one, since each such connection is paid for.
+// It is the least that can be configured, so that what attackers send in all is more than
+// a hundredth of it.
+const shortMemory = "8MiB"
 
 // isShortOf says whether an attack is made against the short budget.
 func isShortOf(name string) bool {
@@ -324,7 +320,7 @@ func (s *stronghold) man(t *testing.T, calm time.Duration, short bool) *garrison
 	if short {
 		memory = func(server *exec.Cmd) {
 			collecting(server)
-			server.Env = append(server.Env, "SALLYPORT_LIMITS_MEMORY="+shortMemory())
+			server.Env = append(server.Env, "SALLYPORT_LIMITS_MEMORY="+shortMemory)
 		}
 	}
 	server, err := startServedAs(memory, t.TempDir(), s.config)

@@ -44,8 +44,9 @@ const heapNoise = 8 << 20
 // an attacker buys; that it gets the first few streams, which a client must get
 // to be served at all, for 20 bytes each is part of that price. What it may
 // hold beyond them is bounded by the budget for clients (limits.memory), of which it may
-// hold half: the bound on memory is one for the case when that is short. It is 32 MiB
-// under the attacks by HTTP/2 and the floods (8 MiB in the quick run), and 512 MiB under those
+// hold half, and seven eighths with what each connection gets to be served at all: the
+// bound on memory is one for the case when that is short. It is 8 MiB
+// under the attacks by HTTP/2 and the floods, and 512 MiB under those
 // whose connections hold most of what they do.
 //
 // CPU time is that of processes: of the attacker's, which reads no further than

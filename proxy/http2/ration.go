@@ -1,6 +1,10 @@
 package http2
 
-import "sallyport/proxy/memory"
+import (
+	"golang.org/x/net/http2"
+
+	"sallyport/proxy/memory"
+)
 
 // Memory is what a client holds of the process's memory, with all its connections. As long
 // as it suffices, a connection serves as many streams at once as it has announced, and its
@@ -105,7 +109,7 @@ func (c *ServerConn) dueQueued(t int64) int64 {
 			head := lineOf(&s.req)
 			c.spawn(func() { c.cfg.Refused(head, refuseMemory.status, refuseMemory.reason) })
 		}
-		if err := c.refuseHead(s, refuseMemory); err != nil {
+		if err := c.refuseForMemory(s); err != nil {
 			c.failSoon(err)
 			return never
 		}
@@ -119,6 +123,18 @@ func (c *ServerConn) dueQueued(t int64) int64 {
 // refusesMore reports whether a further stream is refused, since the client has to give way.
 func (c *ServerConn) refusesMore() bool {
 	return len(c.streams) >= rationedStreams && c.hold.mem.Out()
+}
+
+// refuseForMemory answers a stream for which there is no memory. One whose body is still to come
+// is reset instead, since what is left of it would be held until the body ends;
+// its client may make it again (RFC 9113 §8.7). mu is held.
+func (c *ServerConn) refuseForMemory(s *stream) error {
+	if s.remoteEnded {
+		return c.refuseHead(s, refuseMemory)
+	}
+	s.handled = true
+	c.reset(s, http2.ErrCodeRefusedStream, errAborted)
+	return c.free.charge(costReset)
 }
 
 // hasCome notes bytes that have come for s. Where its client has to give way, the stream of

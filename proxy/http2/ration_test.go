@@ -153,6 +153,10 @@ func TestServer_StreamsAreRefusedWhereAClientMustGiveWay(t *testing.T) {
 	for range 10 - rationedStreams {
 		c.answered(t, 503)
 	}
+	c.post(21, "/") // whose body would have to be taken
+	if r := c.await(http2.FrameRSTStream).(*http2.RSTStreamFrame); r.StreamID != 21 || r.ErrCode != http2.ErrCodeRefusedStream {
+		t.Errorf("RST_STREAM of %d with %v", r.StreamID, r.ErrCode)
+	}
 	letGo()
 	for range rationedStreams {
 		c.answered(t, 200)

@@ -115,6 +115,9 @@ func (c *ServerConn) open(id uint32, b *block, end bool) error {
 	}
 	c.refused = no
 	c.refusedHead = lineOf(&s.req)
+	if no == refuseMemory {
+		return c.refuseForMemory(s)
+	}
 	return c.refuseHead(s, no)
 }
 

@@ -10,7 +10,8 @@
 //
 // A client that holds more than that is short (Client.Short): it is rationed, and nobody
 // else is. Its streams wait, two of each connection are served at once, windows shrink.
-// Where next to nothing of the budget is free it has to give way (Client.Out): its new connections and
+// So it may come to hold more by further connections, each with the little that it gets, until
+// less than an eighth of the budget is free. Then it has to give way (Client.Out): its new connections and
 // streams are refused, bodies that nobody reads are broken off, idle connections are closed.
 //
 // While the budget suffices nothing of this happens, whatever a client has sent or
