@@ -175,7 +175,7 @@ func (cs *connections) keep(c *backendConn) bool {
 		c.reused = true
 		b.serve(c)
 		return true
-	case len(b.idle) >= cs.pool.MaxIdle || b.firsts.starve():
+	case !cs.hasRoom(b) || b.firsts.starve():
 		return false
 	}
 	b.idle = append(b.idle, c)
@@ -183,6 +183,19 @@ func (cs *connections) keep(c *backendConn) bool {
 		b.firsts.watch(cs, starvesAfter, c.address)
 	}
 	return true
+}
+
+// More connections than MaxIdle are kept where more have just been used at once: a load that
+// keeps on would make new ones all the time. They go when they have not been used for
+// surplusKeep, at the next sweep.
+const (
+	maxSurplus  = 1024
+	surplusKeep = time.Second
+)
+
+// hasRoom reports whether one more idle connection may be kept. The caller holds mu.
+func (cs *connections) hasRoom(b *kept) bool {
+	return cs.pool.MaxIdle > 0 && len(b.idle) < max(cs.pool.MaxIdle, maxSurplus)
 }
 
 // drop closes a connection.
@@ -206,21 +219,26 @@ func (cs *connections) probe(ctx context.Context, address string) error {
 	return raw.Close()
 }
 
-// sweep implements links.
+// sweep implements links. Those that were used last are at the end, so the surplus is in front.
 func (cs *connections) sweep(now time.Time) {
-	cs.closeIdle(func(c *backendConn) bool { return now.Sub(epoch)-c.idle >= c.keep })
+	cs.closeIdle(func(c *backendConn, surplus int) bool {
+		idle := now.Sub(epoch) - c.idle
+		return idle >= c.keep || surplus > 0 && idle >= surplusKeep
+	})
 }
 
-// closeIdle closes idle connections.
-func (cs *connections) closeIdle(which func(*backendConn) bool) {
+// closeIdle closes idle connections. which is told how many more than MaxIdle there are.
+func (cs *connections) closeIdle(which func(c *backendConn, surplus int) bool) {
 	cs.mu.Lock()
 	var old []*backendConn
 	for _, b := range cs.backends {
+		surplus := len(b.idle) - cs.pool.MaxIdle
 		b.idle = slices.DeleteFunc(b.idle, func(c *backendConn) bool {
-			if !which(c) {
+			if !which(c, surplus) {
 				return false
 			}
 			old = append(old, c)
+			surplus--
 			return true
 		})
 	}
@@ -250,6 +268,6 @@ func (cs *connections) close() {
 		b.firsts.end()
 	}
 	cs.mu.Unlock()
-	cs.closeIdle(func(*backendConn) bool { return true })
+	cs.closeIdle(func(*backendConn, int) bool { return true })
 	cs.running.Wait()
 }

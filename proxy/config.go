@@ -136,7 +136,7 @@ type Pool struct {
 	ResponseTimeout time.Duration // 60s from the request's last byte to the answer's head
 	SilenceTimeout  time.Duration // 1h without a byte within an answer
 	IdleTimeout     time.Duration // 60s that an unused connection is kept
-	MaxIdle         int           // 100 unused connections of HTTP/1.1 that are kept for each backend; negative: none
+	MaxIdle         int           // 100 unused connections of HTTP/1.1 that are kept for each backend, more for a moment behind a burst; negative: none
 
 	// ProxyHeader has each connection begin with a PROXY header of this
 	// version, 1 or 2, that tells of the client; 0: none. Such a connection

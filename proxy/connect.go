@@ -167,7 +167,7 @@ func (cs *connections) connect(ctx context.Context, w *waiter) {
 			c.first = b.firsts.begin(cs, c)
 			b.serve(c)
 			spare = nil
-		case len(b.idle) < cs.pool.MaxIdle:
+		case cs.hasRoom(b):
 			b.idle = append(b.idle, c)
 			spare = nil
 		}

@@ -104,6 +104,6 @@ func (cs *connections) relieve(address string) {
 	}
 	cs.mu.Unlock()
 	if starve {
-		cs.closeIdle(func(c *backendConn) bool { return c.address == address })
+		cs.closeIdle(func(c *backendConn, _ int) bool { return c.address == address })
 	}
 }

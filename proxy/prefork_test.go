@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // prefork starts a backend with so many workers, each of which serves one connection after the
@@ -106,12 +107,51 @@ func TestPrefork_FewAreKept(t *testing.T) {
 		go func() { arrived.Wait(); close(hold) }()
 		together(t, f.client("h2"), 40)
 		cs := f.server.forwarders[0].links.(*connections)
-		cs.mu.Lock()
-		if n := len(cs.of(address).idle); n > want {
+		cs.sweep(time.Now().Add(surplusKeep))
+		if n := idleOf(cs, address); n > want {
 			t.Errorf("%d of 40 are kept, want %d at most", n, want)
 		}
-		cs.mu.Unlock()
 	}
+}
+
+func idleOf(cs *connections, address string) int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.of(address).idle)
+}
+
+// A load that goes on uses what it has used before, however few are kept behind it; then those go
+// that have not been used for the longest time.
+func TestConnections_ASurplusIsKeptForAMoment(t *testing.T) {
+	at := time.Now()
+	cs := newConnections(Pool{MaxIdle: 2, IdleTimeout: time.Hour}, nil)
+	defer cs.close()
+	var all []*backendConn
+	for n := range 5 {
+		ours, theirs := tcpPair(t)
+		defer theirs.Close()
+		c := cs.made(ours, "backend")
+		c.idle, c.keep = at.Add(time.Duration(n)*time.Millisecond).Sub(epoch), time.Hour
+		all = append(all, c)
+		if !cs.keep(c) {
+			t.Fatalf("%d: it was not kept", n)
+		}
+	}
+	cs.sweep(at.Add(surplusKeep / 2))
+	if n := idleOf(cs, "backend"); n != 5 {
+		t.Errorf("%d are kept behind a burst of 5", n)
+	}
+	cs.sweep(at.Add(2 * surplusKeep))
+	if n := idleOf(cs, "backend"); n != 2 {
+		t.Errorf("%d are kept a moment later", n)
+	}
+	for _, want := range []*backendConn{all[4], all[3]} {
+		if cs.pop("backend") != want {
+			t.Error("it is not the one that was used last")
+		}
+	}
+	cs.drop(all[3])
+	cs.drop(all[4])
 }
 
 // A request that waits for a connection takes one that falls idle.
