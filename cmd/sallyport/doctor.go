@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -108,9 +107,7 @@ func doctor(ctx context.Context, f doctorFlags, stdout, stderr io.Writer) error 
 	d.progress.done()
 	d.report.conclude(ctx.Err() != nil)
 	if f.json {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(d.report)
+		err = printJSON(stdout, d.report)
 	} else {
 		err = d.report.print(stdout)
 	}

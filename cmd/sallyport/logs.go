@@ -110,7 +110,7 @@ func logHandler(c configs.Log, w io.Writer, level slog.Level) slog.Handler {
 	if c.Format == "text" {
 		return slog.NewTextHandler(w, options)
 	}
-	return slog.NewJSONHandler(w, options)
+	return slog.NewJSONHandler(printableJSON{w}, options)
 }
 
 // inSeconds has all times of a log in one unit, seconds, in both formats, and addresses as

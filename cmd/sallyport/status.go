@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os/signal"
@@ -58,9 +57,7 @@ func status(ctx context.Context, file string, asJSON bool, stdout io.Writer) err
 		return err
 	}
 	if asJSON {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(s)
+		return printJSON(stdout, s)
 	}
 	return printStatus(stdout, s)
 }

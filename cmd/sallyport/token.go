@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -133,9 +132,7 @@ func tokenList(ctx context.Context, f tokenListFlags, stdout, stderr io.Writer) 
 		}
 	}
 	if f.json {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		if err := e.Encode(all); err != nil {
+		if err := printJSON(stdout, all); err != nil {
 			return err
 		}
 		return failed
