@@ -158,25 +158,6 @@ func (s *service) tokenProblem(i int, err error) {
 	s.problem(path, err)
 }
 
-// refuseTwins refuses a token that is configured twice: each key would be found
-// twice, and a wrong PIN be tried twice. The serial alone does not tell: members of
-// a cluster may share theirs, and some libraries have none but zeros.
-func (s *service) refuseTwins() {
-	seen := make(map[string]int)
-	for i, t := range s.tokens {
-		info := t.Inventory().Token
-		if info.Serial == "" {
-			continue
-		}
-		c := s.config.HSM.Tokens[i]
-		id := fmt.Sprintf("%q %q %d %q", c.Module, c.Environment, info.Slot, info.Serial)
-		if first, twice := seen[id]; twice {
-			s.problem(fmt.Sprintf("hsm.tokens[%d]", i), fmt.Errorf("it is the same token as hsm.tokens[%d] (serial %q)", first, info.Serial))
-		}
-		seen[id] = i
-	}
-}
-
 func tokenConfig(t configs.Token, dir string) hsm.Config {
 	return hsm.Config{
 		Name: t.Name,
