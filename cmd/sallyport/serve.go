@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -131,7 +129,7 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 		s.log.Info("listening", "for", "redirects", "listener", s.config.Redirects[i].Address, "address", l.Addr().String(), "to", s.config.Redirects[i].To)
 	}
 	s.log.Info("serving", "version", versionName(), "fips", fipsMode())
-	notify(s.log, daemon.SdNotifyReady+"\nSTATUS=serving")
+	notify(s.log, "READY=1\nSTATUS=serving")
 	err = parts.Wait()
 	s.log.Info("stopped")
 	return err
@@ -144,7 +142,7 @@ const stopGrace = 10 * time.Second
 // stoppingState tells systemd of the stop, and how long it may take: TimeoutStopSec= may
 // be shorter, and would cut the drain off.
 func stoppingState(timeout time.Duration) string {
-	return fmt.Sprintf("%s\nEXTEND_TIMEOUT_USEC=%d", daemon.SdNotifyStopping, (timeout + stopGrace).Microseconds())
+	return fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", (timeout + stopGrace).Microseconds())
 }
 
 // heedHangups reads the tokens anew on SIGHUP. A PIN that was refused is left
@@ -161,12 +159,5 @@ func (s *service) heedHangups(ctx context.Context) {
 			s.log.Info("reading the tokens anew", "cause", "SIGHUP")
 			s.keyring.Rescan()
 		}
-	}
-}
-
-// notify tells systemd, when it asked to be told (sd_notify(3)).
-func notify(log *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("systemd could not be told", "state", state, "error", err)
 	}
 }
