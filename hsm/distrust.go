@@ -19,6 +19,9 @@ const (
 
 	// amends are the right signatures that it then has to give in a row.
 	amends = 64
+	// stranger is after how many wrong signatures of a key in a row, and no right one, its
+	// private half is taken for another one than before.
+	stranger = 8
 )
 
 // distrust is what is held against a token that gave a wrong signature. The zero
@@ -48,6 +51,16 @@ func (d *distrust) knows(o wire.ObjectID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.proved[o]
+}
+
+// disown notes that a key is no longer the one that gave right signatures, and reports
+// whether it was until now.
+func (d *distrust) disown(o wire.ObjectID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	was := d.proved[o]
+	delete(d.proved, o)
+	return was
 }
 
 // note notes a wrong signature, and returns how long the token is to be left alone.
@@ -94,13 +107,18 @@ func (t *Token) noteWrong(r wire.SignRequest, f *wire.Failure) error {
 	if !t.distrust.knows(r.Object) {
 		return problem(ErrUnfit, "the token's public key object does not belong to the private key", "%s", f.Cause)
 	}
-	t.metrics.wrong.Inc()
-	t.log.Error("the token gave a wrong signature and is not used", "reason", f.Cause, "key", t.labelOf(r.Object), "scheme", r.Scheme.String(), "hash", r.Hash.String())
-	t.distrust.note(r, time.Now())
+	t.leaveAlone(r, f)
 	for _, p := range t.queue.processes() {
 		p.condemn(f)
 	}
 	return outward(f)
+}
+
+// leaveAlone begins the pause for which a token that gave a wrong signature is not used.
+func (t *Token) leaveAlone(r wire.SignRequest, f *wire.Failure) {
+	t.metrics.wrong.Inc()
+	t.log.Error("the token gave a wrong signature and is not used", "reason", f.Cause, "key", t.labelOf(r.Object), "scheme", r.Scheme.String(), "hash", r.Hash.String())
+	t.distrust.note(r, time.Now())
 }
 
 // labelOf is the label of a private key, for the log.
@@ -114,19 +132,43 @@ func (t *Token) labelOf(o wire.ObjectID) string {
 }
 
 // makeAmends has a new process of a token that gave a wrong signature make many right
-// ones, which the process verifies.
+// ones in a row, which the process verifies. Each has the sign timeout, as any other.
+//
+// Where none is right, it is the key that is another one, and not the device that fails:
+// its private half was replaced and its public one, or its certificate, was not. It is unfit
+// then, and the token's other keys are served.
 func (t *Token) makeAmends(ctx context.Context, p *process, r wire.SignRequest) error {
 	payload, err := r.Append(nil)
 	if err != nil {
 		return err
 	}
-	for range amends {
-		if _, err := p.call(ctx, wire.Sign, payload, nil); err != nil && !mayPass(err) {
-			if _, bad := wrong(err); bad {
-				t.metrics.wrong.Inc()
-				t.distrust.note(r, time.Now())
-			}
+	var last *wire.Failure // of the wrong signatures
+	right, bad, lost := 0, 0, 0
+	for right < amends {
+		_, err := p.call(ctx, wire.Sign, payload, nil)
+		f, isWrong := wrong(err)
+		switch {
+		case err == nil:
+			right++
+		case isWrong:
+			bad++
+			last = f
+		case !mayPass(err):
 			return err
+		default:
+			if lost++; lost > amends {
+				return err // failing is the rule
+			}
+		}
+		switch {
+		case bad > 0 && right > 0:
+			t.leaveAlone(r, last)
+			return last
+		case bad == stranger:
+			if t.distrust.disown(r.Object) {
+				t.log.Error("a key no longer makes signatures that verify with its public key, and is not used", "key", t.labelOf(r.Object))
+			}
+			return nil
 		}
 	}
 	return nil

@@ -84,7 +84,8 @@
 // minutes with each wrong signature within an hour, and comes back when a new process
 // has made 64 right ones in a row of what was answered wrong; for that hour each
 // signature is verified (distrust.go). A key that never gave a right one has a
-// stranger's public half, and is unfit.
+// stranger's public half, and is unfit; so is one that gives none when it has to make
+// amends, whose private half was replaced, and then its token comes back without it.
 //
 // A refused login locks the token until Unlock, and so do two in a row that
 // ended without an answer. A token that was never up is worth waiting for only

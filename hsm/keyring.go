@@ -298,7 +298,7 @@ func (r *Keyring) serve(ctx context.Context, i int, e Entry, before served, now 
 func (r *Keyring) held(p *Pair) bool {
 	return slices.ContainsFunc(p.Key.holders, func(h holder) bool {
 		return slices.ContainsFunc(h.token.Inventory().Keys, func(k wire.Key) bool {
-			return k.Reason == "" && k.Object() == h.object && (!k.Bare || wire.KeyIDOf(r.completed[h]) == p.Key.id)
+			return k.Reason == "" && k.Object() == h.object && h.token.distrust.knows(h.object) && (!k.Bare || wire.KeyIDOf(r.completed[h]) == p.Key.id)
 		})
 	})
 }
@@ -352,7 +352,8 @@ func (r *Keyring) prove(ctx context.Context, k *Key, c Chain, now time.Time) (p 
 }
 
 // forget drops the proofs of keys that have left their token: one that comes
-// back is proved anew. A token that was made anew has other keys, whatever they
+// back is proved anew, and so is one that was found to be another key than before. A
+// token that was made anew has other keys, whatever they
 // are called.
 func (r *Keyring) forget() {
 	held := make(map[holder]bool)
@@ -370,6 +371,6 @@ func (r *Keyring) forget() {
 			held[holder{t, k.Object()}] = true
 		}
 	}
-	maps.DeleteFunc(r.proofs, func(h holder, _ []tls.SignatureScheme) bool { return !held[h] })
+	maps.DeleteFunc(r.proofs, func(h holder, _ []tls.SignatureScheme) bool { return !held[h] || !h.token.distrust.knows(h.object) })
 	maps.DeleteFunc(r.completed, func(h holder, _ []byte) bool { return !held[h] })
 }

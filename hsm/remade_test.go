@@ -135,3 +135,29 @@ func TestCertificates_AKeyThatIsGoneComesLast(t *testing.T) {
 		t.Errorf("not ready with the other key: %v", err)
 	}
 }
+
+// A private key that was replaced under the certificate of the one before is no longer
+// proved: its site says so, and the others of the token are served.
+func TestKeyring_ProvesAKeyAnewThatIsAnotherOne(t *testing.T) {
+	s := hsmtest.NewSoftHSM(t)
+	leaf := s.Issue(s.Public("ec", "02"), nil)
+	s.WriteCertificate("ec", "02", leaf)
+	s.Tool("--delete-object", "--type", "pubkey", "--id", "02")
+	token := up(t, configOf(s))
+	r, c, _ := keep(t, token, time.Now(), hsm.Entry{Key: uri(t, "pkcs11:object=ec")})
+	if got, err := sign(t, c.Certificate); err != nil || !got.Equal(leaf) {
+		t.Fatalf("it is not served: %v", err)
+	}
+	s.Tool("--delete-object", "--type", "privkey", "--id", "02")
+	s.GenerateKey("ec", "02", "EC:prime256v1")
+	s.Tool("--delete-object", "--type", "pubkey", "--id", "02")
+	rescan(t, r)
+	if _, err := sign(t, c.Certificate); err == nil {
+		t.Fatal("it signs")
+	}
+	eventually(t, "the token is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
+	rescan(t, r)
+	if err := c.Ready(); !errors.Is(err, hsm.ErrNoKey) {
+		t.Errorf("ready to sign with another key than the certificate's: %v", err)
+	}
+}

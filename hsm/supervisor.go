@@ -66,12 +66,9 @@ func (s *supervisor) run(ctx context.Context) {
 			pause = 0 // what comes after Unlock is a new beginning
 			continue
 		}
-		if _, bad := wrong(err); bad {
+		if _, bad := wrong(err); bad || s.token.distrust.left(time.Now()) > 0 {
 			s.token.report(s.index, phaseDown, outward(err))
-			select {
-			case <-time.After(s.token.distrust.left(time.Now())):
-			case <-ctx.Done():
-			}
+			s.waitOutDistrust(ctx)
 			pause = backoffLeast // nobody waits for what has to make amends first
 			continue
 		}
@@ -87,6 +84,17 @@ func (s *supervisor) run(ctx context.Context) {
 		}
 	}
 	s.token.report(s.index, phaseDown, errStopped)
+}
+
+// waitOutDistrust waits until the token need no longer be left alone, which another
+// process may have put off meanwhile.
+func (s *supervisor) waitOutDistrust(ctx context.Context) {
+	for left := backoffLeast; left > 0 && ctx.Err() == nil; left = s.token.distrust.left(time.Now()) {
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // spend says whether a process that was up may be replaced at once.
@@ -128,7 +136,7 @@ func (s *supervisor) serve(ctx context.Context, hopeful bool) (up, fair bool, er
 		err = ctx.Err()
 	}
 	t.queue.remove(seat)
-	if _, bad := wrong(err); ctx.Err() == nil && !bad {
+	if _, bad := wrong(err); ctx.Err() == nil && !bad && t.distrust.left(time.Now()) <= 0 {
 		t.report(s.index, phaseStarting, err)
 	}
 	s.retiring.Go(func() { t.retire(ctx, p) })
@@ -191,18 +199,20 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 	err = p.ask(opening, wire.Open, settings, &inv)
 	if err == nil {
 		t.noteLogin()
+		// Each of these signatures has a bound of its own: a device that is slow at them
+		// may take longer for all of them than it may for opening.
 		if sample != nil {
-			err = t.makeAmends(opening, p, *sample)
+			err = t.makeAmends(ctx, p, *sample)
 		}
 		if err != nil && !refused(err) {
 			p.stop()
 			return nil, inv, fmt.Errorf("test signature: %w", err)
 		}
-		if err = t.tryOut(opening, p, inv); err != nil {
+		if err = t.tryOut(ctx, p, inv); err != nil {
 			p.stop()
 			return nil, inv, err
 		}
-		if sample == nil && t.distrust.doubted(time.Now()) != nil { // by another process, since this one was started
+		if t.distrust.left(time.Now()) > 0 { // for another process, since this one was started
 			p.stop()
 			return nil, inv, &wire.Failure{Class: wire.Wrong, Cause: "the token gave a wrong signature meanwhile"}
 		}
@@ -227,13 +237,11 @@ func (s *supervisor) openProcess(ctx context.Context) (*process, wire.Inventory,
 // the process refuses says nothing against it.
 func (t *Token) tryOut(ctx context.Context, p *process, inv wire.Inventory) error {
 	last := t.trial.Load()
-	if last == nil || !slices.ContainsFunc(inv.Keys, func(k wire.Key) bool { return k.Object() == last.Object }) {
+	if last == nil || !t.distrust.knows(last.Object) || !slices.ContainsFunc(inv.Keys, func(k wire.Key) bool { return k.Object() == last.Object }) {
 		return nil
 	}
-	h := last.Hash.New()
-	h.Write([]byte("sallyport test signature"))
 	r := *last
-	r.Digest = h.Sum(nil)
+	r.Digest = testDigest(r.Hash)
 	payload, err := r.Append(nil)
 	if err != nil {
 		return err
@@ -242,9 +250,12 @@ func (t *Token) tryOut(ctx context.Context, p *process, inv wire.Inventory) erro
 	for tries := 1; mayPass(err) && tries < mostInRow; tries++ {
 		_, err = p.call(ctx, wire.Sign, payload, nil)
 	}
+	f, bad := wrong(err)
 	switch {
 	case err == nil, refused(err):
 		return nil
+	case bad:
+		t.leaveAlone(r, f)
 	case errors.Is(err, errStuck):
 		err = ErrTimeout
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"sallyport/hsm"
 	"sallyport/hsm/hsmtest"
@@ -74,6 +75,7 @@ func TestFaulty_AWrongSignatureReachesNobody(t *testing.T) {
 
 // A token that gave a wrong signature comes back by many right ones, and not before.
 func TestFaulty_ATokenThatGaveAWrongSignatureMakesAmends(t *testing.T) {
+	t.Parallel() // it waits for a pause
 	s := hsmtest.New(t)
 	f := hsmtest.NewFaulty(t, s)
 	token, k := up(t, s, f)
@@ -119,5 +121,116 @@ func TestFaulty_AKeyWithAStrangersPublicHalfIsUnfit(t *testing.T) {
 	}
 	if state, reason := token.State(); state != hsm.Up {
 		t.Errorf("it is %s: %v", state, reason)
+	}
+}
+
+// A private key that was replaced, without the certificate that tells of its public half,
+// is unfit. The token's other keys are served, after the one pause that it takes to tell.
+func TestFaulty_AReplacedPrivateKeyIsUnfitAndNotItsToken(t *testing.T) {
+	t.Parallel() // it waits for a pause
+	s := hsmtest.NewSoftHSM(t)
+	s.WriteCertificate("ec", "02", s.Issue(s.Public("ec", "02"), nil))
+	s.Tool("--delete-object", "--type", "pubkey", "--id", "02")
+	s.GenerateKey("other", "31", "EC:prime256v1")
+	token, k := up(t, s, hsmtest.NewFaulty(t, s))
+	if err := sign(k); err != nil {
+		t.Fatal(err)
+	}
+	s.Tool("--delete-object", "--type", "privkey", "--id", "02")
+	s.GenerateKey("ec", "02", "EC:prime256v1")
+	s.Tool("--delete-object", "--type", "pubkey", "--id", "02")
+	if err := token.Rescan(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := sign(k); !errors.Is(err, hsm.ErrDown) {
+		t.Fatalf("got %v", err)
+	}
+	eventuallyTrue(t, "the token is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
+	if err := sign(k); !errors.Is(err, hsm.ErrUnfit) {
+		t.Errorf("got %v", err)
+	}
+	u, err := hsm.ParseURI("pkcs11:object=other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := hsm.FindKeys([]*hsm.Token{token}, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sign(other[0]); err != nil {
+		t.Error(err)
+	}
+	if state, reason := token.State(); state != hsm.Up {
+		t.Errorf("it is %s: %v", state, reason)
+	}
+}
+
+// A slow device may take longer to make amends than to open.
+func TestFaulty_ASlowTokenMakesAmendsToo(t *testing.T) {
+	t.Parallel() // it waits for a pause
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, k := up(t, s, f, func(c *hsm.Config) { c.OpenTimeout = 5 * time.Second })
+	if err := sign(k); err != nil {
+		t.Fatal(err)
+	}
+	f.Latency("C_Sign", 100*time.Millisecond, 0) // 64 of them are more than 5 s
+	f.WrongSignature(1)
+	if err := sign(k); !errors.Is(err, hsm.ErrDown) {
+		t.Fatalf("got %v", err)
+	}
+	f.ResetStats()
+	eventuallyTrue(t, "it is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
+	if n := f.Stats()["C_Initialize"].Made; n != 1 {
+		t.Errorf("it took %d processes", n)
+	}
+}
+
+// Signatures that the device does not make are no right ones.
+func TestFaulty_FailuresMakeNoAmends(t *testing.T) {
+	t.Parallel() // it waits for a pause
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, k := up(t, s, f)
+	if err := sign(k); err != nil {
+		t.Fatal(err)
+	}
+	f.WrongSignature(1)
+	if err := sign(k); !errors.Is(err, hsm.ErrDown) {
+		t.Fatalf("got %v", err)
+	}
+	f.ResetStats()
+	f.Return("C_Sign", hsmtest.CKR_DEVICE_ERROR, 60)
+	eventuallyTrue(t, "it is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
+	if c := f.Stats()["C_Sign"]; c.Made-c.Faulted < 64 {
+		t.Errorf("of %d signatures %d failed", c.Made, c.Faulted)
+	}
+}
+
+// What a new process shows itself by may be wrong as well: the token is left alone for a
+// pause, and makes amends.
+func TestFaulty_AWrongTestSignaturePutsTheTokenDown(t *testing.T) {
+	t.Parallel() // it waits for a pause
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, logs := run(t, s, f)
+	k := keyOf(t, token)
+	if err := sign(k); err != nil {
+		t.Fatal(err)
+	}
+	f.SpoilSignatures("yes")
+	f.ResetStats()
+	f.LoseSessions()
+	if err := sign(k); err == nil {
+		t.Fatal("it has signed")
+	}
+	eventuallyTrue(t, "the token is down", func() bool { return strings.Contains(logs.String(), "gave a wrong signature and is not used") })
+	f.Heal()
+	eventuallyTrue(t, "it is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
+	if c := f.Stats()["C_Sign"]; c.Made-c.Faulted < 64 {
+		t.Errorf("of %d signatures %d failed", c.Made, c.Faulted)
+	}
+	if n := f.Stats()["C_Initialize"].Made; n > 4 {
+		t.Errorf("%d processes were started for it", n)
 	}
 }
