@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -232,5 +233,37 @@ func TestFaulty_AWrongTestSignaturePutsTheTokenDown(t *testing.T) {
 	}
 	if n := f.Stats()["C_Initialize"].Made; n > 4 {
 		t.Errorf("%d processes were started for it", n)
+	}
+}
+
+// A signature that is longer than the public key says leaves its session as it was:
+// the other keys sign by it, and no process is replaced.
+func TestFaulty_ASignatureTooLongForItsKeyCostsNoSession(t *testing.T) {
+	s := hsmtest.NewSoftHSM(t)
+	s.GenerateKey("small", "31", "rsa:2048")
+	s.WriteCertificate("large", "32", s.Issue(s.Public("small", "31"), nil))
+	s.GenerateKey("large", "32", "rsa:3072")
+	s.Tool("--delete-object", "--type", "pubkey", "--id", "32")
+	f := hsmtest.NewFaulty(t, s)
+	token, k := up(t, s, f)
+	u, err := hsm.ParseURI("pkcs11:object=large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, _, err := hsm.FindKeys([]*hsm.Token{token}, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := f.Processes()
+	for range 10 { // more than there are sessions
+		if err := sign(large[0]); !errors.Is(err, hsm.ErrUnfit) {
+			t.Fatalf("got %v", err)
+		}
+		if err := sign(k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := f.Processes(); !slices.Equal(now, before) {
+		t.Errorf("processes %v became %v", before, now)
 	}
 }

@@ -14,7 +14,7 @@ struct functions { unsigned char version[2]; void (*at[68])(void); };
 // Places in CK_FUNCTION_LIST (v2.40 §3.6), from C_Initialize at 0.
 enum { GET_SLOT_LIST = 4, GET_MECHANISM_LIST = 7, GET_ATTRIBUTE_VALUE = 24, FIND_OBJECTS = 27, SIGN_INIT = 42, SIGN = 43 };
 
-enum { MOST_ATTRIBUTES = 16 };
+enum { MOST_ATTRIBUTES = 16, MOST_SIGNATURE = 16384 / 8, BUFFER_TOO_SMALL = 0x150 };
 
 static ulong get_slot_list(const struct functions *f, ulong *slots, ulong *n)
 {
@@ -66,7 +66,15 @@ static ulong sign(const struct functions *f, ulong session, ulong mechanism, con
 	ulong rv = init(session, &m, key);
 	if (rv != 0)
 		return rv;
-	return call(session, data, length, signature, signature_length);
+	rv = call(session, data, length, signature, signature_length);
+	if (rv == BUFFER_TOO_SMALL) {
+		// The operation goes on until the signature has room (v2.40 §5.2), and its
+		// session makes no other one before.
+		unsigned char rest[MOST_SIGNATURE];
+		ulong room = sizeof rest;
+		call(session, data, length, rest, &room);
+	}
+	return rv;
 }
 */
 import "C"
