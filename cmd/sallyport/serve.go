@@ -112,15 +112,18 @@ func (s *service) run(ctx context.Context, server *proxy.Server) error {
 	}
 	parts.Go(func() error { return s.keyring.Run(adminCtx) })
 	parts.Go(func() error { s.heedHangups(ctx); return nil })
+	draining, drain := context.WithCancel(context.WithoutCancel(ctx))
+	defer drain()
 	parts.Go(func() error {
 		<-ctx.Done()
 		s.log.Info("stopping", "shutdown_timeout", time.Duration(s.config.ShutdownTimeout))
+		drain()
 		notify(s.log, stoppingState(time.Duration(s.config.ShutdownTimeout)))
 		return nil
 	})
 	parts.Go(func() error {
 		defer stopAdmin()
-		return server.Run(ctx)
+		return server.Run(draining)
 	})
 	for i, l := range s.listeners {
 		s.log.Info("listening", "for", "clients", "listener", s.config.Listeners[i].Address, "address", l.Addr().String(), "policy", s.config.Listeners[i].Policy)
