@@ -414,6 +414,7 @@ func TestProblems_Hints(t *testing.T) {
 		{"pin:", "colour: red\n      pin:", "one of: environment, module, name, pin, processes, queue, serial, sessions, sign_timeout, slot, token"},
 		{"pool: web", "pool: wbe", `did you mean "web"?`},
 		{"pool: web", "pool: api", "one of: web"},
+		{"  tokens:", "\ttokens:", "YAML is indented by blanks, and this line holds a tab"},
 		{`":443"`, "\":443\"\n    policy: old", "one of: intermediate, modern"},
 	} {
 		problems := problemsOf(t, with(t, test.old, test.new)).List

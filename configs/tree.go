@@ -93,6 +93,15 @@ func (p place) syntaxError(data []byte, err error) {
 		message = "anchors and aliases are not supported"
 		hint = "put a value that begins with * or & in quotes"
 	}
+	if message == "found character that cannot start any token" && lineHasTab(data, line) {
+		hint = "YAML is indented by blanks, and this line holds a tab"
+	}
 	p.sayAt(line, "not valid YAML: "+message, hint)
 	p.mute()
+}
+
+// lineHasTab reports whether a line, of which the first is 1, holds a tab.
+func lineHasTab(data []byte, line int) bool {
+	lines := bytes.Split(data, []byte("\n"))
+	return line >= 1 && line <= len(lines) && bytes.Contains(lines[line-1], []byte("\t"))
 }
