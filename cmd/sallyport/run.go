@@ -47,6 +47,8 @@ Check and run:         sallyport check && sallyport serve`,
 		Version:       versionLine(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		// usageHint has them.
+		DisableSuggestions: true,
 		PersistentPreRun: func(c *cobra.Command, _ []string) {
 			started = true
 			endQuietly(syscall.SIGABRT)
@@ -69,11 +71,22 @@ Check and run:         sallyport check && sallyport serve`,
 		return exitFailure
 	case !started, errors.As(err, new(usageError)):
 		report(stderr, err)
-		fmt.Fprintln(stderr, "hint: sallyport --help shows the commands, sallyport COMMAND --help its flags")
+		fmt.Fprintf(stderr, "hint: %s\n", usageHint(root, args))
 		return exitUsage
 	}
 	report(stderr, err)
 	return exitFailure
+}
+
+// usageHint is what helps who has misspelled a command, or does not know them.
+func usageHint(root *cobra.Command, args []string) string {
+	if parent, rest, _ := root.Find(args); parent.HasSubCommands() && len(rest) > 0 && rest[0] != "" {
+		parent.SuggestionsMinimumDistance = 2 // letters
+		if like := parent.SuggestionsFor(rest[0]); len(like) > 0 {
+			return fmt.Sprintf("did you mean %q?", parent.CommandPath()+" "+like[0])
+		}
+	}
+	return "sallyport --help shows the commands, sallyport COMMAND --help its flags"
 }
 
 // report prints an error as `error:` and `hint:` lines, each problem of a

@@ -13,11 +13,15 @@ import (
 // for people, and may hold anything: control sequences that a terminal obeys,
 // marks that turn the direction of writing, letters of two columns and of none.
 
-// plain is text that a terminal shows and does not obey. Line ends stay.
+// plain is text that a terminal shows and does not obey. Line ends stay; a tab, which
+// breaks columns, is a blank.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '\n' || unicode.IsPrint(r) {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
 			return r
+		case r == '\t':
+			return ' '
 		}
 		return unicode.ReplacementChar
 	}, text)
