@@ -61,9 +61,13 @@ func testDigest(hash crypto.Hash) []byte {
 func (r *Keyring) complete(ctx context.Context, t *Token, info wire.Key, from []*x509.Certificate) (wire.Key, error) {
 	here := holder{t, info.Object()}
 	known, was := r.completed[here]
+	expected := was && slices.ContainsFunc(from, func(c *x509.Certificate) bool { return string(c.RawSubjectPublicKeyInfo) == string(known) })
 	done, err := info, error(nil)
 	if t.live() {
-		done, err = t.CompleteKey(ctx, info, from...)
+		err = r.bounded(ctx, t, KeyURI(t.Inventory().Token, info), func(ctx context.Context) error {
+			done, err = t.CompleteKey(ctx, info, from...)
+			return err
+		})
 	} else {
 		err = t.whyDown()
 	}
@@ -74,10 +78,10 @@ func (r *Keyring) complete(ctx context.Context, t *Token, info wire.Key, from []
 		}
 		r.completed[here] = done.Public
 		return done, nil
-	case was && !isUnfit(err) && slices.ContainsFunc(from, func(c *x509.Certificate) bool { return string(c.RawSubjectPublicKeyInfo) == string(known) }):
+	case expected && !isUnfit(err):
 		info.Public = known
 		return info, nil
-	case isUnfit(err) && len(from) > 0:
+	case expected: // without its certificate, as of a site with a stranger's, the signature says nothing of it
 		delete(r.completed, here)
 	}
 	return info, err

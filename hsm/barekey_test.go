@@ -93,3 +93,55 @@ func TestKeyring_ServesAKeyWhosePublicHalfIsInSomeCertificate(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A token that hangs holds up a look at the sites once, not by each of its bare keys,
+// which are taken for what they were.
+func TestKeyring_AHungTokenHoldsUpALookAtBareKeysOnce(t *testing.T) {
+	s := hsmtest.NewSoftHSM(t)
+	leaf := s.Issue(s.Public("ec", "02"), nil)
+	s.GenerateKey("ec", "05", "EC:prime256v1")
+	second := s.Issue(s.Public("ec", "05"), nil)
+	bare(s, "02")
+	s.Tool("--delete-object", "--type", "pubkey", "--id", "05")
+	s.WriteCertificate("first", "31", leaf)
+	s.WriteCertificate("second", "32", second)
+	config, f := onFaulty(t, s)
+	config.SignTimeout = time.Hour
+	r, c, _ := keep(t, up(t, config), time.Now(), hsm.Entry{Key: uri(t, "pkcs11:object=ec")})
+	if n := len(c.Pairs()[0]); n != 2 {
+		t.Fatalf("%d pairs", n)
+	}
+	f.ResetStats()
+	f.HangForGood("C_Sign", 100)
+	if round := rescan(t, r); len(round.Changes) > 0 {
+		t.Errorf("it changes %v", round.Changes)
+	}
+	if n := f.Stats()["C_Sign"].Hung; n != 1 {
+		t.Errorf("%d test signatures hang, want 1", n)
+	}
+}
+
+// What a site with a stranger's chain finds says nothing of the key that another one serves.
+func TestKeyring_AStrangersChainFileForgetsNoBareKey(t *testing.T) {
+	s := hsmtest.NewSoftHSM(t)
+	leaf, other := s.Issue(s.Public("ec", "02"), nil), issue(t, "other", nil)
+	bare(s, "02")
+	config, f := onFaulty(t, s)
+	token := up(t, config)
+	right := hsm.Entry{Key: uri(t, "pkcs11:object=ec"), Chain: s.WriteChain("site.pem", leaf)}
+	r, _, _ := keep(t, token, time.Now(), right)
+	wrong := hsm.Entry{Key: right.Key, Chain: s.WriteChain("other.pem", other.cert)}
+	if _, problems := r.Add(t.Context(), "other", []hsm.Entry{wrong}, time.Now()); len(problems) != 1 {
+		t.Fatal("a stranger's chain is served")
+	}
+	f.Vanish()
+	var changes []hsm.Change
+	eventually(t, "the token is down and was looked at", func() bool {
+		state, _ := token.State()
+		changes = append(changes, rescan(t, r).Changes...)
+		return state == hsm.Down
+	})
+	if len(changes) > 0 {
+		t.Errorf("it changes %v", changes)
+	}
+}

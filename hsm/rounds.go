@@ -134,20 +134,30 @@ func (r *Keyring) readToken(ctx context.Context, t *Token, whole bool) (err erro
 	return err
 }
 
-// probe is probe with a bound while sites are brought in step: a token that hangs holds
-// them up once, not by each of its new keys. The caller holds mu.
-func (r *Keyring) probe(ctx context.Context, k *Key, at holder) ([]tls.SignatureScheme, error) {
+// probe is probe, bounded. The caller holds mu.
+func (r *Keyring) probe(ctx context.Context, k *Key, at holder) (able []tls.SignatureScheme, err error) {
+	err = r.bounded(ctx, at.token, k.uri, func(ctx context.Context) error {
+		able, err = probe(ctx, k, at)
+		return err
+	})
+	return able, err
+}
+
+// bounded has a token make test signatures with a key, with a bound while sites are
+// brought in step: a token that hangs holds them up once, not by each of its keys. The
+// caller holds mu.
+func (r *Keyring) bounded(ctx context.Context, t *Token, uri string, sign func(context.Context) error) error {
 	if r.hung == nil {
-		return probe(ctx, k, at)
+		return sign(ctx)
 	}
-	if r.hung[at.token] {
-		return nil, problem(ErrTimeout, "", "key %q is not proved: token %q did not answer in time", k.uri, at.token.Name())
+	if r.hung[t] {
+		return problem(ErrTimeout, "", "key %q is not proved: token %q did not answer in time", uri, t.Name())
 	}
 	bound, cancel := context.WithTimeout(ctx, proofPatience)
 	defer cancel()
-	able, err := probe(bound, k, at)
+	err := sign(bound)
 	if err != nil && bound.Err() != nil && ctx.Err() == nil {
-		r.hung[at.token] = true
+		r.hung[t] = true
 	}
-	return able, err
+	return err
 }
