@@ -22,6 +22,7 @@ type privateKey struct {
 	public crypto.PublicKey // *rsa.PublicKey or *ecdsa.PublicKey; nil for a bare key
 	curve  elliptic.Curve   // of a bare key, which is an EC key
 	made   atomic.Uint64    // signatures of ECDSA
+	proved atomic.Bool      // a signature verified with public
 }
 
 // hashing is what PKCS#11 has for a hash.

@@ -57,18 +57,23 @@ func (s *signer) sign(session *session, r wire.SignRequest) ([]byte, error) {
 	signature, err := key.sign(session, r)
 	switch {
 	case isOdd(err):
-		return nil, s.wrong("%v", err)
+		return nil, s.wrong(key, "%v", err)
 	case err != nil:
 		return nil, err
-	case key.verified(s.doubt.Load()) && !key.right(r, signature):
-		return nil, s.wrong("a signature (%s) does not verify", r.Scheme)
+	case !key.verified(s.doubt.Load()):
+		return signature, nil
+	case !key.right(r, signature):
+		return nil, s.wrong(key, "a signature (%s) does not verify", r.Scheme)
 	}
+	key.proved.Store(true)
 	return signature, nil
 }
 
-// wrong is the failure of a token that gives wrong signatures. All that this
-// process makes are verified from now on.
-func (s *signer) wrong(format string, args ...any) error {
-	s.doubt.Store(true)
+// wrong is the failure of a token that gives wrong signatures. All that this process
+// makes are verified from now on, unless it is the key's public half that is to blame.
+func (s *signer) wrong(k *privateKey, format string, args ...any) error {
+	if k.proved.Load() {
+		s.doubt.Store(true)
+	}
 	return &failure{wire.Failure{Class: wire.Wrong, Cause: "the token gave a wrong signature: " + fmt.Sprintf(format, args...)}}
 }

@@ -32,6 +32,19 @@ func TestVerified_RSAAlwaysECDSABySample(t *testing.T) {
 	}
 }
 
+// A key with a stranger's public half gives no right signature, which is no reason to
+// verify all those of the other keys.
+func TestWrong_AKeyThatWasRightCastsDoubt(t *testing.T) {
+	s, k := new(signer), new(privateKey)
+	if s.wrong(k, "odd"); s.doubt.Load() {
+		t.Error("a key that never was right casts doubt on all")
+	}
+	k.proved.Store(true)
+	if s.wrong(k, "odd"); !s.doubt.Load() {
+		t.Error("a key that was right casts no doubt")
+	}
+}
+
 func TestECDSADER_DoubtsWhatCannotBe(t *testing.T) {
 	order := elliptic.P256().Params().N
 	pad := func(n *big.Int) []byte { return n.FillBytes(make([]byte, 32)) }
