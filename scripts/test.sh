@@ -10,6 +10,10 @@
 #
 #   ADVERSARY_REPORT=adversaries.md go test -run TestAdversaries ./cmd/sallyport
 #
+# More random exchanges than the 600 of each run, held against httputil.ReverseProxy:
+#
+#   ORACLE=20000 ORACLE_SEED=2 go test -run TestOracle ./proxy
+#
 # It installs what it needs from Debian's packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
