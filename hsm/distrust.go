@@ -165,6 +165,9 @@ func (t *Token) makeAmends(ctx context.Context, p *process, r wire.SignRequest) 
 			t.leaveAlone(r, last)
 			return last
 		case bad == stranger:
+			if last := t.trial.Load(); last != nil && last.Object == r.Object {
+				t.trial.CompareAndSwap(last, nil) // so that its next right signature is taken note of
+			}
 			if t.distrust.disown(r.Object) {
 				t.log.Error("a key no longer makes signatures that verify with its public key, and is not used", "key", t.labelOf(r.Object))
 			}

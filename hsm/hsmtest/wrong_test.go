@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -53,13 +52,12 @@ func TestFaulty_AWrongSignatureReachesNobody(t *testing.T) {
 					if err == nil {
 						t.Fatalf("it gave %x", signature)
 					}
-					if !errors.Is(err, hsm.ErrDown) || !strings.Contains(err.Error(), "the token gave a wrong signature") {
+					if !errors.Is(err, hsm.ErrDown) && !errors.Is(err, hsm.ErrUnfit) || !strings.Contains(err.Error(), "the token gave a wrong signature") {
 						t.Errorf("got %v", err)
 					}
 				}
 				eventuallyTrue(t, "the token is down", func() bool {
-					state, reason := token.State()
-					return state == hsm.Down && strings.Contains(fmt.Sprint(reason), "the token gave a wrong signature")
+					return strings.Contains(logs.String(), `to=down reason="the token gave a wrong signature`)
 				})
 				if trouble := token.Status().Trouble; trouble.Err == nil || !strings.Contains(trouble.Err.Error(), "wrong signature") {
 					t.Errorf("the status says %v", trouble.Err)
@@ -184,6 +182,33 @@ func TestFaulty_ASlowTokenMakesAmendsToo(t *testing.T) {
 	eventuallyTrue(t, "it is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
 	if n := f.Stats()["C_Initialize"].Made; n != 1 {
 		t.Errorf("it took %d processes", n)
+	}
+}
+
+// A key that gave wrong signatures alone, and then right ones again, is known as before.
+func TestFaulty_AKeyIsKnownAgainByItsNextRightSignature(t *testing.T) {
+	t.Parallel() // it waits for a pause
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, k := up(t, s, f)
+	if err := sign(k); err != nil {
+		t.Fatal(err)
+	}
+	f.SpoilSignatures("yes")
+	if err := sign(k); !errors.Is(err, hsm.ErrDown) {
+		t.Fatalf("got %v", err)
+	}
+	eventuallyTrue(t, "it is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
+	if err := sign(k); !errors.Is(err, hsm.ErrUnfit) {
+		t.Errorf("got %v", err)
+	}
+	f.Heal()
+	if err := sign(k); err != nil {
+		t.Fatal(err)
+	}
+	f.WrongSignature(1)
+	if err := sign(k); !errors.Is(err, hsm.ErrDown) {
+		t.Errorf("got %v", err)
 	}
 }
 
