@@ -205,20 +205,29 @@ func (c *ClientConn) due(t int64) int64 {
 		c.pingSince = 0
 		return never
 	}
+	next, dead := c.askPeer(t)
+	if dead {
+		c.end(errDead)
+	}
+	return next
+}
+
+// askPeer asks a silent peer whether it is there, and reports whether it is dead: it has
+// not said so in time. It returns when to look again. mu is held.
+func (c *conn) askPeer(t int64) (next int64, dead bool) {
 	wait := int64(c.cfg.Ping)
 	switch {
 	case c.pingSince != 0 && c.pingSince+wait <= t:
-		c.end(errDead)
-		return never
+		return never, true
 	case c.pingSince != 0:
-		return c.pingSince + wait
+		return c.pingSince + wait, false
 	case c.lastHeard+wait <= t:
 		c.pingSince = t
 		c.out.pending = appendPing(c.out.room(headLen+8), 0, alivePing)
 		c.flushSoon()
-		return t + wait
+		return t + wait, false
 	}
-	return c.lastHeard + wait
+	return c.lastHeard + wait, false
 }
 
 // alivePing is the data of a PING that asks whether the peer is there.

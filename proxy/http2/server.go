@@ -193,24 +193,15 @@ func (c *ServerConn) ask(t int64) int64 {
 		c.pingSince = 0
 		return never
 	}
-	wait := int64(c.cfg.Ping)
 	if c.came {
 		// When it came is not known: it was not before the last look.
 		c.came, c.lastHeard, c.pingSince = false, t, 0
 	}
-	switch {
-	case c.pingSince != 0 && c.pingSince+wait <= t:
+	next, dead := c.askPeer(t)
+	if dead {
 		c.failSoon(errDead)
-		return never
-	case c.pingSince != 0:
-		return c.pingSince + wait
-	case c.lastHeard+wait <= t:
-		c.pingSince = t
-		c.out.pending = appendPing(c.out.room(headLen+8), 0, alivePing)
-		c.flushSoon()
-		return t + wait
 	}
-	return c.lastHeard + wait
+	return next
 }
 
 // Waited is how long the connection has been without a stream; 0: it has some.
