@@ -80,6 +80,7 @@ func settle(ctx context.Context, conn net.Conn) error {
 	room := c.CanTakeCall()
 	stop()
 	c.Close()
+	conn.Close() // c would give the backend a second to close it
 	running.Wait()
 	switch first := heard.first; {
 	case err == nil && room:
