@@ -414,6 +414,8 @@ func TestProblems_Hints(t *testing.T) {
 		{"pin:", "colour: red\n      pin:", "one of: environment, module, name, pin, processes, queue, serial, sessions, sign_timeout, slot, token"},
 		{"pool: web", "pool: wbe", `did you mean "web"?`},
 		{"pool: web", "pool: api", "one of: web"},
+		{"  - name: web\n", "  - name: web\n    protocol: http2\n", "one of: http1, h2c"},
+		{"    hosts:", "    hsts: {max_age: 30}\n    hosts:", "a whole number with a d, such as 365d"},
 		{"  tokens:", "\ttokens:", "YAML is indented by blanks, and this line holds a tab"},
 		{`":443"`, "\":443\"\n    policy: old", "one of: intermediate, modern"},
 	} {

@@ -29,7 +29,7 @@ var scalars = map[reflect.Type]scalar{
 	reflect.TypeFor[int]():          {"a whole number", []string{"!!int"}, "digits, without quotes", parseInt},
 	reflect.TypeFor[uint]():         {"a whole number", []string{"!!int"}, "digits, without quotes", parseUint},
 	reflect.TypeFor[Duration]():     {"a duration", []string{"!!str"}, "a number with its unit, such as 30s, 5m or 1h30m", parseBy[Duration]},
-	reflect.TypeFor[Days]():         {"a number of days", []string{"!!str"}, "such as 365d", parseBy[Days]},
+	reflect.TypeFor[Days]():         {"days", []string{"!!str"}, "a whole number with a d, such as 365d", parseBy[Days]},
 	reflect.TypeFor[Size]():         {"a size", []string{"!!int", "!!str"}, "bytes, such as 4096, or binary units, such as 64KiB or 1MiB", parseBy[Size]},
 	reflect.TypeFor[netip.Prefix](): {"a network", []string{"!!str"}, "a network such as 10.0.0.0/8, or a single address", parsePrefix},
 	reflect.TypeFor[PINSource]():    {pinForms, []string{"!!str"}, errPIN.hint, parseBy[PINSource]},

@@ -183,10 +183,11 @@ func distinct[T any](p place, list []T, key string, value func(T) string) {
 	}
 }
 
-// oneOf wants one of a few words.
+// oneOf wants one of a few words. The hint has all of them: what is near in letters need
+// not be what was meant (http2 is h2c, not http1).
 func oneOf(p place, value string, words ...string) {
 	if !slices.Contains(words, value) {
-		p.say("unknown value "+quote(value), suggest(value, words))
+		p.say("unknown value "+quote(value), "one of: "+strings.Join(words, ", "))
 	}
 }
 
