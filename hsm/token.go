@@ -337,7 +337,7 @@ func (t *Token) logChange(from, to State, reason error) {
 		attrs = append(attrs, "effect", "full handshakes that need this token fail; open connections, resumed sessions and other tokens go on")
 		switch hint := hintIn(reason); {
 		case to == Locked:
-			attrs = append(attrs, "hint", strings.TrimPrefix(hint+"; no login is made before: sallyport token unlock "+t.Name(), "; "))
+			attrs = append(attrs, "hint", lockedHint(hint, t.Name()))
 		case hint != "":
 			attrs = append(attrs, "hint", hint)
 		}
@@ -628,4 +628,17 @@ func (t *Token) list(ctx context.Context, p *process, whole bool) (inv wire.Inve
 	defer cancel()
 	err = p.ask(ctx, wire.List, wire.ListRequest{Known: t.Inventory().Version, Whole: whole}, &inv)
 	return inv, err
+}
+
+// lockedHint is the hint of a token that is locked: no login is made before it is unlocked.
+func lockedHint(hint, name string) string {
+	const unlock = "`sallyport token unlock`"
+	command := "`sallyport token unlock " + name + "`"
+	switch {
+	case hint == "":
+		return "no login is made before " + command
+	case strings.Contains(hint, unlock):
+		return strings.ReplaceAll(hint, unlock, command)
+	}
+	return hint + "; no login is made before " + command
 }
