@@ -37,7 +37,7 @@ type Keyring struct {
 	completed map[holder][]byte // the public keys of bare keys
 
 	asking  sync.Mutex
-	waiting []chan Round // for the next round's outcome
+	waiting []chan Round // for the next round's outcome; closed where that panics
 	next    time.Time    // when that comes by itself
 }
 
@@ -112,7 +112,10 @@ func (r *Keyring) RescanNow(ctx context.Context) (Round, error) {
 	r.asking.Unlock()
 	r.Rescan()
 	select {
-	case round := <-done:
+	case round, ok := <-done:
+		if !ok {
+			return Round{}, errPanicked
+		}
 		return round, nil
 	case <-ctx.Done():
 		return Round{}, ctx.Err()

@@ -2,10 +2,15 @@ package hsm
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A panic while one site is looked at leaves the others their turn, and the keyring its
@@ -24,6 +29,25 @@ func TestKeyring_APanicIsOneSitesAlone(t *testing.T) {
 	}
 	if text := logs.String(); strings.Count(text, "msg=panic in=keyring") != 1 || !strings.Contains(text, "index out of range") {
 		t.Errorf("logged %s", text)
+	}
+}
+
+// Who waits for a reading that panics hears of it at once.
+func TestKeyring_APanicLeavesNobodyWaiting(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	token := NewToken(Config{Name: "edge"}, log, NewMetrics(prometheus.NewRegistry()))
+	token.inventory.Token.Serial = "1"
+	r := NewKeyring([]*Token{token}, time.Hour, log)
+	r.serials = nil // although it notes them
+	running, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { _ = r.Run(running) })
+	defer run.Wait()
+	defer stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := r.RescanNow(ctx); !errors.Is(err, errPanicked) {
+		t.Errorf("got %v", err)
 	}
 }
 

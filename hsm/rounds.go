@@ -73,6 +73,15 @@ func (r *Keyring) round(ctx context.Context, whole bool) {
 	waiting := r.waiting
 	r.waiting = nil
 	r.asking.Unlock()
+	panics := true
+	defer func() {
+		if !panics {
+			return
+		}
+		for _, done := range waiting {
+			close(done)
+		}
+	}()
 	outcome := Round{Unread: make(map[string]error)}
 	done := make(chan readingOutcome, len(r.tokens))
 	var missing []*Token
@@ -107,6 +116,7 @@ wait:
 			}
 			break wait
 		case <-ctx.Done():
+			panics = false
 			return // Run is about to end, which they are told otherwise
 		}
 	}
@@ -115,6 +125,7 @@ wait:
 	default:
 	}
 	outcome.Changes = append(outcome.Changes, r.refresh(ctx, time.Now())...)
+	panics = false
 	if ctx.Err() != nil {
 		return
 	}
