@@ -108,9 +108,6 @@ func (t *Token) noteWrong(r wire.SignRequest, f *wire.Failure) error {
 		return problem(ErrUnfit, "the token's public key object does not belong to the private key", "%s", f.Cause)
 	}
 	t.leaveAlone(r, f)
-	for _, p := range t.queue.processes() {
-		p.condemn(f)
-	}
 	return outward(f)
 }
 
@@ -119,6 +116,9 @@ func (t *Token) leaveAlone(r wire.SignRequest, f *wire.Failure) {
 	t.metrics.wrong.Inc()
 	t.log.Error("the token gave a wrong signature and is not used", "reason", f.Cause, "key", t.labelOf(r.Object), "scheme", r.Scheme.String(), "hash", r.Hash.String())
 	t.distrust.note(r, time.Now())
+	for _, p := range t.queue.processes() {
+		p.condemn(f)
+	}
 }
 
 // labelOf is the label of a private key, for the log.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,6 +184,28 @@ func TestFaulty_ASlowTokenMakesAmendsToo(t *testing.T) {
 	if n := f.Stats()["C_Initialize"].Made; n != 1 {
 		t.Errorf("it took %d processes", n)
 	}
+}
+
+// And it is down as a whole, however many processes it has.
+func TestFaulty_AWrongTestSignaturePutsAllProcessesDown(t *testing.T) {
+	t.Parallel() // it waits for a pause
+	s := hsmtest.New(t)
+	f := hsmtest.NewFaulty(t, s)
+	token, logs := run(t, s, f, func(c *hsm.Config) { c.Processes = 2 })
+	if err := sign(keyOf(t, token)); err != nil {
+		t.Fatal(err)
+	}
+	if err := token.Whole(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.WrongSignature(1)
+	if err := syscall.Kill(f.Processes()[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventuallyTrue(t, "the token is down", func() bool {
+		return strings.Contains(logs.String(), "to=down")
+	})
+	eventuallyTrue(t, "it is up again", func() bool { state, _ := token.State(); return state == hsm.Up })
 }
 
 // A key that gave wrong signatures alone, and then right ones again, is known as before.
