@@ -105,7 +105,7 @@ type Redirect struct {
 // RedirectTimeouts bound what a client that is redirected may keep waiting.
 type RedirectTimeouts struct {
 	Header Duration `mapstructure:"header" default:"60s"` // a PROXY header, and then a request's head
-	Write  Duration `mapstructure:"write" default:"60s"`  // an answer without progress
+	Write  Duration `mapstructure:"write" default:"60s"`  // a response of which the client takes nothing
 	Idle   Duration `mapstructure:"idle" default:"75s"`   // a connection without a request
 }
 
@@ -126,7 +126,7 @@ type ListenerTimeouts struct {
 	Handshake Duration `mapstructure:"handshake" default:"10s"` // the TLS handshake, once the ClientHello is whole
 	Header    Duration `mapstructure:"header" default:"60s"`    // a ClientHello, and a request's head
 	Read      Duration `mapstructure:"read" default:"60s"`      // a request's body without progress
-	Write     Duration `mapstructure:"write" default:"60s"`     // an answer without progress
+	Write     Duration `mapstructure:"write" default:"60s"`     // a response of which the client takes nothing
 	Idle      Duration `mapstructure:"idle" default:"75s"`      // a connection without a request
 	Tunnel    Duration `mapstructure:"tunnel" default:"1h"`     // a WebSocket without traffic
 }

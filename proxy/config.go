@@ -100,7 +100,7 @@ type Timeouts struct {
 	Handshake time.Duration // 10s from the whole ClientHello to the end of the TLS handshake
 	Header    time.Duration // 60s for a PROXY header and the ClientHello, and for the head of a request
 	Read      time.Duration // 60s without progress of a request's body
-	Write     time.Duration // 60s without progress of an answer; not the wait for a backend
+	Write     time.Duration // 60s in which a client takes nothing of a response; not the wait for a backend
 	Idle      time.Duration // 75s between requests
 	Tunnel    time.Duration // 1h without a byte in a tunnel
 }

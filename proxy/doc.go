@@ -6,7 +6,7 @@
 //
 //	accept.go     a connection is accepted, at most MaxConnections a listener;
 //	              room.go makes room for more by closing those that wait longest;
-//	              unsent.go bounds what waits in its socket
+//	              unsent.go bounds what waits in its socket, pace.go how long
 //	handshake.go  its own goroutine does the TLS handshake within a timeout;
 //	              tlspolicy.go, site.go and ticket.go say with which
 //	              tls.Config: one a site and policy, chosen by SNI. Before it a
@@ -98,7 +98,7 @@
 // there is something to put into it, and of an answer no more than its client takes.
 //
 // No wait is unbounded. A body's sender and an answer's reader may take any
-// time as long as they make progress (in the codecs); a backend may be silent for
+// time as long as they make progress, which of a reader is what it acknowledges; a backend may be silent for
 // ResponseTimeout before its answer and for SilenceTimeout within it, and a tunnel for
 // the listener's Tunnel timeout. Deadlines are moved only when some of them has passed, so
 // a wait may end up to an eighth late, and none ends early.

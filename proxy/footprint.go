@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 	"sync"
+	"time"
 
 	"sallyport/proxy/memory"
 )
@@ -77,14 +78,16 @@ func (l *listener) enter(c *conn) bool {
 type idler interface {
 	client
 	Idle() bool
+	unread() time.Duration // it has waited for so long to have something read; 0: it does not
+	close()                // at once
 	account() *memory.Client
 }
 
 // scarce tells of memory that is short.
 type scarce struct{ is bool }
 
-// look closes idle connections of clients that have to give way, and tells when that
-// begins and ends.
+// look closes connections of clients that have to give way, if these are idle or not read
+// from, and tells when that begins and ends.
 func (m *scarce) look(s *Server) {
 	b := s.memory
 	before := m.is
@@ -99,9 +102,15 @@ func (m *scarce) look(s *Server) {
 		return
 	}
 	for _, c := range s.clients.snapshot() {
-		if i, ok := c.(idler); ok && i.Idle() && i.account().Out() {
+		i, ok := c.(idler)
+		switch {
+		case !ok || !i.account().Out():
+		case i.Idle():
 			i.account().Rationed(memory.ConnectionClosed)
 			i.Shutdown()
+		case i.unread() >= leastWait:
+			i.account().Rationed(memory.ConnectionClosed)
+			i.close()
 		}
 	}
 }

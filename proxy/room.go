@@ -9,8 +9,8 @@ import (
 )
 
 // openConns are a listener's open connections. When there are as many as it may have and
-// one more comes, those that have waited longest for their client to say something are closed
-// in its favour: clients have the time that slow lines need as long as there is room, and
+// one more comes, those that have waited longest for their client, to say something or to read,
+// are closed in its favour: clients have the time that slow lines need as long as there is room, and
 // who only holds connections holds them no longer than others leave him.
 type openConns struct {
 	mu  sync.Mutex
@@ -96,11 +96,20 @@ func (l *listener) makeRoom() {
 	}
 }
 
-// waited is how long the connection has waited for its client to say what it wants; 0: it
-// does not. A handshake's signature is not the client's to make.
+// waited is how long the connection has waited for its client to say what it wants, or to read
+// what it has got; 0: it does not. A handshake's signature is not the client's to make.
 func (c *conn) waited() time.Duration {
+	waited := c.unread()
 	if wait := c.waiting.Load(); wait != nil {
-		return (*wait)()
+		waited = max(waited, (*wait)())
+	}
+	return waited
+}
+
+// unread is how long a write on the connection has waited for its client to read; 0: not for long.
+func (c *conn) unread() time.Duration {
+	if t, ok := c.socket.(*tcpConn); ok {
+		return t.stalledFor()
 	}
 	return 0
 }

@@ -143,8 +143,13 @@ func (h *http1Client) Shutdown() {
 // Close implements client.
 func (h *http1Client) Close() error { return h.socket.Close() }
 
+func (h *http1Client) close() { _ = h.socket.Close() }
+
 // Idle reports whether the connection has been without a request for a while.
 func (h *http1Client) Idle() bool { return h.quiet.Load() }
+
+// unread implements idler.
+func (h *http1Client) unread() time.Duration { return h.socket.unread() }
 
 func (h *http1Client) account() *memory.Client { return h.socket.held.by }
 
@@ -153,8 +158,8 @@ func (l *listener) serveHTTP2(c *conn, t net.Conn) {
 	account := l.server.memory.Client(c.peer.addr)
 	cfg.Memory = account
 	cfg.Refused = func(r *message.Request, status int, reason string) { l.noteRefused(c, r, status, reason) }
-	h := &http2Client{http2.NewServerConn(t, cfg, func(x message.Exchange) { l.handle(c, x) }), account}
-	c.servedBy(h.Waited)
+	h := &http2Client{http2.NewServerConn(t, cfg, func(x message.Exchange) { l.handle(c, x) }), c, account}
+	c.servedBy(func() time.Duration { return max(h.Waited(), h.Stalled()) })
 	l.server.clients.add(h)
 	go l.run(c, t, h)
 }
@@ -173,8 +178,14 @@ func (l *listener) run(c *conn, t net.Conn, h *http2Client) {
 // http2Client is an HTTP/2 connection as a drain sees it.
 type http2Client struct {
 	*http2.ServerConn
+	socket *conn
 	memory *memory.Client
 }
+
+// unread implements idler.
+func (h *http2Client) unread() time.Duration { return max(h.socket.unread(), h.Stalled()) }
+
+func (h *http2Client) close() { _ = h.socket.Close() }
 
 func (h *http2Client) account() *memory.Client { return h.memory }
 

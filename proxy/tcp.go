@@ -24,9 +24,10 @@ type tcpConn struct {
 	*net.TCPConn
 	raw      syscall.RawConn
 	in, out  transfer
-	more     atomic.Bool                  // what is written is sent with what is written next
-	liftAt   int                          // see unsent.go
-	ackNext  bool                         // see ack.go
+	more     atomic.Bool // what is written is sent with what is written next
+	liftAt   int         // see unsent.go
+	ackNext  bool        // see ack.go
+	pace     pace
 	readNow  func(fd uintptr) (done bool) // made once, so that a read allocates nothing
 	writeNow func(fd uintptr) (done bool)
 	askNow   func(fd uintptr) (done bool)
@@ -66,7 +67,13 @@ func newTCPConn(c net.Conn) net.Conn {
 		}
 		return done
 	}
-	f.writeNow = f.sendAll
+	f.writeNow = func(fd uintptr) bool {
+		done := f.sendAll(fd)
+		if !done {
+			f.waitBegins()
+		}
+		return done
+	}
 	f.askNow = func(fd uintptr) bool {
 		a := &f.asked
 		switch {
@@ -150,7 +157,7 @@ func (f *tcpConn) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	f.out = transfer{p: p}
-	err := f.raw.Write(f.writeNow)
+	err := f.paced(f.writeNow)
 	n := f.out.n
 	if err == nil && f.out.err != nil {
 		err = f.failure("write", f.out.err)

@@ -269,7 +269,7 @@ func (x *Call) readMore() error {
 	x.held = false
 	o := &c.out
 	o.unseen = false
-	err := o.by.within(o.limit, o.conn.SetWriteDeadline)
+	err := o.bound()
 	if err == nil {
 		err = c.in.ask(c.asker, o.buf.b[:o.n], c.asked)
 	}

@@ -35,9 +35,8 @@ type Asker interface {
 func NewClientConn(conn net.Conn, cfg *ClientConfig) *ClientConn {
 	c := &ClientConn{cfg: cfg, conn: conn, silent: newSilent(conn)}
 	c.in.conn = conn
-	c.out.conn, c.out.limit = conn, cfg.Write
+	c.out.on(conn, cfg.Write)
 	c.in.by.forget()
-	c.out.by.forget()
 	c.asker, _ = conn.(Asker)
 	c.asked = c.out.drop
 	c.out.look = c.look

@@ -15,6 +15,7 @@ type output struct {
 	conn  net.Conn
 	by    deadline
 	limit time.Duration // without progress
+	paced bool          // the socket sees to that
 	buf   *buffer
 	n     int
 	kind  kind
@@ -23,6 +24,24 @@ type output struct {
 
 	look   func() error // before a message's first byte is sent; nil: nothing is to be seen
 	unseen bool         // that is still to be done
+}
+
+// on begins an output on a connection.
+func (o *output) on(conn net.Conn, limit time.Duration) {
+	o.conn, o.limit = conn, limit
+	o.by.forget()
+	if p, ok := socket(conn).(Pacer); ok {
+		o.paced = true
+		p.PaceWrites(limit)
+	}
+}
+
+// bound bounds the write that follows.
+func (o *output) bound() error {
+	if o.paced {
+		return nil
+	}
+	return o.by.within(o.limit, o.conn.SetWriteDeadline)
 }
 
 // begin starts a message. Its head comes first, as bytes.
@@ -78,7 +97,7 @@ func (o *output) send(p []byte) {
 		o.err = o.look()
 	}
 	for o.err == nil && len(p) > 0 {
-		if o.err = o.by.within(o.limit, o.conn.SetWriteDeadline); o.err != nil {
+		if o.err = o.bound(); o.err != nil {
 			return
 		}
 		var n int
@@ -87,8 +106,8 @@ func (o *output) send(p []byte) {
 	}
 }
 
-// maxWrite is how much is written under one deadline: its peer has to take that
-// much within the limit.
+// maxWrite is how much is written under one deadline: where the socket is no Pacer, its
+// peer has to take that much within the limit.
 const maxWrite = 64 << 10
 
 // body sends or keeps a part of the body.

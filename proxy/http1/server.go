@@ -41,9 +41,8 @@ type ServerConn struct {
 func NewServerConn(conn net.Conn, cfg *Config) *ServerConn {
 	c := &ServerConn{cfg: cfg, conn: conn}
 	c.in.conn = conn
-	c.out.conn, c.out.limit = conn, cfg.Write
+	c.out.on(conn, cfg.Write)
 	c.in.by.forget()
-	c.out.by.forget()
 	c.exchange.conn = c
 	c.exchange.body.x = &c.exchange
 	return c

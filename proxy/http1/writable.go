@@ -2,6 +2,7 @@ package http1
 
 import (
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,6 +11,7 @@ import (
 // system call where it does. The runtime's poller waits for that, with its deadline for
 // writing.
 type writable struct {
+	by   Pacer           // nil: it is none
 	raw  syscall.RawConn // nil: not known
 	fds  [1]unix.PollFd
 	look func(fd uintptr) bool
@@ -17,6 +19,7 @@ type writable struct {
 
 func (w *writable) await(s any) error {
 	if w.look == nil {
+		w.by, _ = s.(Pacer)
 		if conn, ok := s.(syscall.Conn); ok {
 			w.raw, _ = conn.SyscallConn()
 		}
@@ -26,10 +29,24 @@ func (w *writable) await(s any) error {
 			return n != 0 || err != nil // what is wrong with it, a write will tell
 		}
 	}
-	if w.raw == nil {
+	switch {
+	case w.by != nil:
+		return w.by.AwaitWrite(w.look)
+	case w.raw == nil:
 		return nil
 	}
 	return w.raw.Write(w.look)
+}
+
+// Pacer is a socket that bounds by itself how long its writes wait without progress, which is
+// what the peer has acknowledged. A peer of another one has to take each part of what is written
+// within the limit.
+type Pacer interface {
+	// PaceWrites has writes fail with os.ErrDeadlineExceeded that have been without
+	// progress for limit, or up to an eighth longer.
+	PaceWrites(limit time.Duration)
+	// AwaitWrite is Write of syscall.RawConn, so bounded.
+	AwaitWrite(ready func(fd uintptr) bool) error
 }
 
 // AwaitRoom waits until the client takes more of a body, and says how much can
@@ -38,7 +55,7 @@ func (w *writable) await(s any) error {
 func (x *Exchange) AwaitRoom() (int, error) {
 	o := &x.conn.out
 	if o.err == nil {
-		o.err = o.by.within(o.limit, o.conn.SetWriteDeadline)
+		o.err = o.bound()
 	}
 	if o.err == nil {
 		o.err = x.conn.room.await(socket(o.conn))

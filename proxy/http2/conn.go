@@ -94,6 +94,7 @@ func now() int64 { return int64(time.Since(epoch)) + 1 }
 
 func (c *conn) init(nc net.Conn, cfg *Config, r role) {
 	c.nc, c.cfg, c.role = nc, cfg, r
+	c.pace()
 	c.in.src, c.in.late = nc, c.late
 	c.streams = make(map[uint32]*stream)
 	c.recv.size, c.recv.left = connWindow, connWindow // the greeting opens it

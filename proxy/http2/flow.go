@@ -49,6 +49,9 @@ func (c *conn) openConn(n uint32) error {
 		return &ConnError{http2.ErrCodeFlowControl, "window of the connection overflows"}
 	}
 	c.sendWindow += int32(n)
+	if len(c.senders) > 0 {
+		c.out.moved = now()
+	}
 	c.nextSender()
 	return nil
 }

@@ -286,7 +286,7 @@ func (s *stream) sweep(t int64) int64 {
 	} else {
 		next = min(next, d)
 	}
-	if d := deadline(s.sendSince, s.c.cfg.Write); d <= t {
+	if d := deadline(s.sendSinceMoved(t), s.c.cfg.Write); d <= t {
 		s.err = errWriteSlow
 		s.sendSince = 0
 		s.wake()

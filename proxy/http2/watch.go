@@ -68,11 +68,11 @@ func (c *conn) sweep(t int64) (gone []func()) {
 	if c.watch.at = 0; c.watch.stopped {
 		return nil
 	}
-	if d := deadline(c.out.since, c.cfg.Write); d <= t {
+	if d := deadline(c.out.since, c.cfg.Write); d <= t && !c.out.paced {
 		c.out.err = errWriteSlow
 		c.nc.Close() // interrupts the write, and the reader
 		return c.end(errWriteSlow)
-	} else if d != never {
+	} else if d != never && !c.out.paced {
 		c.arm(d)
 	}
 	if c.closing {

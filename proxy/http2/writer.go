@@ -1,7 +1,9 @@
 package http2
 
 import (
+	"errors"
 	"io"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -19,6 +21,8 @@ type outbox struct {
 	noTable bool  // the peer was told that HPACK has no dynamic table
 	kept    bool  // linger will write what is pending
 	since   int64 // when the write that is under way began
+	moved   int64 // when the peer was last known to take something
+	paced   bool  // the socket bounds how long a write is without progress
 	err     error
 
 	waiters int // for pending to shrink
@@ -125,7 +129,10 @@ func (c *conn) writeOnce() bool {
 		part := b[:min(len(b), maxPending)]
 		b = b[len(part):]
 		o.since = now()
-		c.arm(o.since + int64(c.cfg.Write))
+		o.moved = o.since
+		if !o.paced {
+			c.arm(o.since + int64(c.cfg.Write))
+		}
 		n, err := c.send(part)
 		o.written += int64(n)
 		if err == nil && n < len(part) {
@@ -133,6 +140,9 @@ func (c *conn) writeOnce() bool {
 		}
 		if o.err == nil {
 			o.err = err
+		}
+		if o.paced && errors.Is(err, os.ErrDeadlineExceeded) {
+			c.stall()
 		}
 	}
 	o.since = 0
