@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sallyport/configs"
+	"sallyport/proxy/printable"
 )
 
 // flushTime is how long the end of a service waits for those who read its logs.
@@ -110,7 +111,7 @@ func logHandler(c configs.Log, w io.Writer, level slog.Level) slog.Handler {
 	if c.Format == "text" {
 		return slog.NewTextHandler(w, options)
 	}
-	return slog.NewJSONHandler(printableJSON{w}, options)
+	return slog.NewJSONHandler(printable.JSON{Writer: w}, options)
 }
 
 // inSeconds has all times of a log in one unit, seconds, in both formats, and addresses as

@@ -46,17 +46,3 @@ func TestPrintJSON_IsTheSameValue(t *testing.T) {
 		}
 	}
 }
-
-func TestPrintableJSON_CostsNothingWhereAllIsPrintable(t *testing.T) {
-	out := printableJSON{new(bytes.Buffer)}
-	line := []byte(`{"msg":"request","path":"/hello"}` + "\n")
-	if _, err := out.Write(nil); err != nil {
-		t.Fatal(err)
-	}
-	if n := testing.AllocsPerRun(100, func() {
-		out.Writer.(*bytes.Buffer).Reset()
-		_, _ = out.Write(line)
-	}); n > 0 {
-		t.Errorf("%v allocations for a line", n)
-	}
-}

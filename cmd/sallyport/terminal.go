@@ -7,25 +7,16 @@ import (
 	"unicode"
 
 	"golang.org/x/text/width"
+
+	"sallyport/proxy/printable"
 )
 
 // What tokens, certificates and vendors' libraries say of themselves is printed
 // for people, and may hold anything: control sequences that a terminal obeys,
 // marks that turn the direction of writing, letters of two columns and of none.
 
-// plain is text that a terminal shows and does not obey. Line ends stay; a tab, which
-// breaks columns, is a blank.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || unicode.IsPrint(r):
-			return r
-		case r == '\t':
-			return ' '
-		}
-		return unicode.ReplacementChar
-	}, text)
-}
+// plain is text that a terminal shows and does not obey.
+func plain(text string) string { return printable.Text(text) }
 
 // columnsOf is how many columns of a terminal text takes (Unicode Standard
 // Annex #11). Letters of an ambiguous width take one, as outside of East Asia.

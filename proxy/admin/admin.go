@@ -27,6 +27,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
+
+	"sallyport/proxy/printable"
 )
 
 const (
@@ -127,7 +129,7 @@ func probe(check func() error) http.Handler {
 		text := "ok"
 		if check != nil {
 			if err := check(); err != nil {
-				text = err.Error()
+				text = printable.Text(err.Error())
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -112,6 +113,26 @@ func TestAdmin_ReadinessFollowsItsReason(t *testing.T) {
 	}
 	if status, _ := ask(t, "GET", base+"/healthz", ""); status != 200 {
 		t.Errorf("healthz followed readiness: %d", status)
+	}
+}
+
+// Who asks with curl sees what it says in a terminal.
+func TestAdmin_SaysNothingThatATerminalObeys(t *testing.T) {
+	const vendors = "the library says \u009b31m\u202E\x7f\x1b[2J"
+	base := start(t, Config{
+		Ready:  func() error { return errors.New(vendors) },
+		Status: func() Status { return Status{NotUp: vendors} },
+	})
+	for _, page := range []string{"/readyz", "/status"} {
+		_, body := ask(t, "GET", base+page, "")
+		if !strings.Contains(body, "the library says") {
+			t.Errorf("%s: %q", page, body)
+		}
+		for _, r := range body {
+			if r != '\n' && !unicode.IsPrint(r) {
+				t.Errorf("%s says %U", page, r)
+			}
+		}
 	}
 }
 

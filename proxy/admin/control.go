@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"sallyport/proxy/printable"
 )
 
 // Control is what changes something. It is served on a Socket alone, whose
@@ -62,7 +64,7 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(printable.JSON{Writer: w})
 	e.SetIndent("", "  ")
 	_ = e.Encode(v) // the client has gone
 }
