@@ -77,7 +77,8 @@
 // When successors fail too, further ones come with a backoff that grows to some
 // seconds and jitters, and what asks for a signature meanwhile fails at once.
 //
-// A wrong signature (class Wrong) never leaves its signer process. By a key that has
+// A signature that the signer process finds wrong (class Wrong) does not leave it: it
+// verifies each by RSA, and those by ECDSA by sample. By a key that has
 // given right ones, it puts the whole token down: all its processes are condemned, the
 // log, the state's reason and a metric say so, and handshakes are made with what other
 // tokens hold or fail. The token is left alone for a pause that doubles from 5 s to 5

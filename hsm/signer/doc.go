@@ -33,8 +33,8 @@
 // What the serving process may ask is a table by phase (phase.go). Which keys may sign is
 // settled when the token is opened; each reading takes no others up.
 //
-// No wrong signature leaves this process (verify.go): each of RSA is verified, of ECDSA
-// the first ones of each key, a sample of the others, and all while there is doubt.
+// No wrong signature of RSA leaves this process (verify.go): each is verified. Of ECDSA
+// the first ones of each key are, a sample of the others, and all while there is doubt.
 //
 // Objects are read in one pass, and only where the list of their handles has changed
 // or that is due (reading.go).

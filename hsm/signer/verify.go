@@ -8,12 +8,11 @@ import (
 	"sallyport/hsm/wire"
 )
 
-// A wrong signature does not leave this process. One of RSA that was made with a
-// fault in the device's arithmetic gives the private key to whoever sees it
-// (Boneh, DeMillo and Lipton, 1997; by PKCS#1 v1.5 one is enough), so each is
-// verified. One of ECDSA is of no use to anybody, and verifying costs as much as
-// the signature, so that is done by sample, and for all of them while there is
-// doubt.
+// A signature of RSA that was made with a fault in the device's arithmetic gives the
+// private key to whoever sees it (Boneh, DeMillo and Lipton, 1997; by PKCS#1 v1.5 one is
+// enough), so each is verified before it leaves this process. By ECDSA that takes many
+// wrong ones of a kind, and verifying costs as much as the signature, so it is done by
+// sample, and for all of them while there is doubt.
 const (
 	// firstSignatures of an ECDSA key are verified in each process,
 	firstSignatures = 16
@@ -48,7 +47,7 @@ func (k *privateKey) right(r wire.SignRequest, signature []byte) bool {
 	return false
 }
 
-// sign has a key sign, and returns no wrong signature.
+// sign has a key sign, and returns no signature that is found wrong.
 func (s *signer) sign(session *session, r wire.SignRequest) ([]byte, error) {
 	key, ok := (*s.keys.Load())[r.Object]
 	if !ok {
