@@ -7,6 +7,10 @@ import (
 	"strings"
 )
 
+// CanonicalHost is a host as a site takes it, in the form that it is compared in. Its error
+// has a Hint.
+func CanonicalHost(text string) (string, error) { return canonicalHost(text) }
+
 // canonicalHost is a site's host in the one form that it is compared in: a
 // lower-case name or wildcard, or an IP address as [netip.Addr] prints it. The
 // error is a *fault.

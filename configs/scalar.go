@@ -41,6 +41,9 @@ type fault struct{ message, hint string }
 
 func (f *fault) Error() string { return f.message }
 
+// Hint is what can be done about it, or "".
+func (f *fault) Hint() string { return f.hint }
+
 // asFault is err as a fault, whose hint is empty if it is none.
 func asFault(err error) *fault {
 	if f, ok := errors.AsType[*fault](err); ok {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,7 +37,8 @@ func csrCommand() *cobra.Command {
 		Short: "Make a certificate request, signed in the token",
 		Long: `Csr prints a certificate request (PKCS #10, in PEM) for a key of the
 configuration's tokens, signed by that key inside the token. Nothing is exported
-but the public key. The first host is the common name as well.
+but the public key. The first host is the common name as well, unless it is longer
+than 64 characters.
 
 A service that runs is not disturbed: csr has sessions of its own.`,
 		Example: `  sallyport csr --key 'pkcs11:token=edge;object=www;id=%02' --host www.example.com --host '*.example.org' >www.csr`,
@@ -63,6 +64,11 @@ func csr(ctx context.Context, f csrFlags, stdout, stderr io.Writer) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--key: %w", err)}
 	}
+	for i, host := range f.hosts {
+		if f.hosts[i], err = configs.CanonicalHost(host); err != nil {
+			return usageError{fmt.Errorf("--host: %w", err)}
+		}
+	}
 	config, err := loadConfig(f.config)
 	if err != nil {
 		return err
@@ -87,6 +93,13 @@ func csr(ctx context.Context, f csrFlags, stdout, stderr io.Writer) error {
 		}
 		tokens = append(tokens, token)
 	}
+	if len(tokens) == 0 {
+		var labels []string
+		for _, t := range config.HSM.Tokens {
+			labels = append(labels, strconv.Quote(t.Token))
+		}
+		return hint(fmt.Errorf("the configuration has no token with the label %q", *uri.Token), "it has "+strings.Join(labels, ", "))
+	}
 	keys, _, err := hsm.FindKeys(tokens, uri)
 	if err != nil {
 		return err
@@ -105,9 +118,16 @@ func csr(ctx context.Context, f csrFlags, stdout, stderr io.Writer) error {
 	return pem.Encode(stdout, &pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request})
 }
 
+// maxCommonName is how long a common name may be (RFC 5280, appendix A.1). Clients look at
+// the alternative names alone.
+const maxCommonName = 64
+
 // certificateRequest is the PKCS #10 request (RFC 2986) in DER, checked.
 func certificateRequest(key *hsm.Key, f csrFlags) ([]byte, error) {
-	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: f.hosts[0]}}
+	template := new(x509.CertificateRequest)
+	if len(f.hosts[0]) <= maxCommonName {
+		template.Subject.CommonName = f.hosts[0]
+	}
 	if f.organization != "" {
 		template.Subject.Organization = []string{f.organization}
 	}

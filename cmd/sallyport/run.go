@@ -71,7 +71,9 @@ Check and run:         sallyport check && sallyport serve`,
 		return exitFailure
 	case !started, errors.As(err, new(usageError)):
 		report(stderr, err)
-		fmt.Fprintf(stderr, "hint: %s\n", usageHint(root, args))
+		if hintOf(err) == "" {
+			fmt.Fprintf(stderr, "hint: %s\n", usageHint(root, args))
+		}
 		return exitUsage
 	}
 	report(stderr, err)
