@@ -33,10 +33,12 @@ type backend struct {
 	until   time.Time     // when the present pause ends
 	probing bool          // a probe is under way
 
-	inFlight atomic.Int64
+	failures int
 	isUp     atomic.Bool  // follows state, for a look without the mutex
 	streak   atomic.Int64 // requests in a row that it failed after it was reached
-	failures int
+
+	_        [64]byte // inFlight alone changes with each request
+	inFlight atomic.Int64
 }
 
 // dialDue reports whether b, which is down, is to be dialled.

@@ -32,10 +32,12 @@ type Pool struct {
 	now     func() time.Time
 	jitter  func(time.Duration) time.Duration
 
-	mu       sync.Mutex
 	backends []*backend // the slice is fixed, what it points to is guarded
-	next     int        // whose turn it is
-	probes   int        // dials under way
+
+	_      [64]byte // what is above is read by all processors, and mu is written by all
+	mu     sync.Mutex
+	next   int // whose turn it is
+	probes int // dials under way
 
 	wake chan struct{} // Run has something to look at
 }

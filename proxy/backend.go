@@ -20,6 +20,7 @@ type backendConn struct {
 	socket  *socket
 	address string
 	reused  bool
+	home    *kept         // where it is kept; nil until it has been
 	first   *firstUse     // of a connection that was made for a request
 	idle    time.Duration // when it was heard from last, since epoch
 	keep    time.Duration // for how long it is kept then
@@ -166,8 +167,14 @@ func (cs *connections) give(c *backendConn) {
 func (cs *connections) keep(c *backendConn) bool {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	b := cs.of(c.address)
-	b.firsts.over(c)
+	b := c.home
+	if b == nil {
+		b = cs.of(c.address)
+		c.home = b
+	}
+	if c.first != nil {
+		b.firsts.over(c)
+	}
 	switch {
 	case cs.closed:
 		return false

@@ -15,7 +15,7 @@ func (x *exchange) editRequest() {
 	x.fields = x.fields[:0]
 	edits := x.route.request
 	for _, f := range x.in.Fields {
-		if edits.drops(f) {
+		if edits != nil && edits.drops(f) {
 			continue
 		}
 		if x.forwards != noForwards && f.Is(maxForwardsName) {
@@ -57,11 +57,12 @@ func (x *exchange) editAnswer(head *message.Response) *message.Response {
 	x.head = *head
 	x.answer = x.answer[:0]
 	edits := x.route.response
-	for _, f := range head.Fields {
-		if edits.drops(f) || f.ID != message.Other && x.isOwn(f.ID) {
+	for i := range head.Fields {
+		f := &head.Fields[i]
+		if edits != nil && edits.drops(*f) || f.ID != message.Other && x.isOwn(f.ID) {
 			continue
 		}
-		x.answer = append(x.answer, f)
+		x.answer = append(x.answer, *f)
 	}
 	if !edits.hidesVia() {
 		x.answerField(via, x.server.via.of(x.route.pool.version()))
@@ -113,7 +114,7 @@ func (x *exchange) hsts() []byte {
 // Strict-Transport-Security, and the Date that a server with a clock owes (RFC
 // 9110 §6.6.1) unless there is one.
 func (x *exchange) ownAnswer() {
-	if !slices.ContainsFunc(x.answer, isDate) {
+	if !isDated(x.answer) {
 		x.answerField(date, message.Now())
 	}
 	if !x.listener.HideRequestID {
@@ -124,7 +125,14 @@ func (x *exchange) ownAnswer() {
 	}
 }
 
-func isDate(f message.Field) bool { return f.ID == message.Date }
+func isDated(fields []message.Field) bool {
+	for i := range fields {
+		if fields[i].ID == message.Date {
+			return true
+		}
+	}
+	return false
+}
 
 // answerField adds a field to the answer.
 func (x *exchange) answerField(n ownName, value []byte) {

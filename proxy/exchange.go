@@ -114,7 +114,9 @@ func (x *exchange) free() {
 	}
 	x.record = record{scratch: kept}
 	x.upload.reset()
-	x.gone.Store(false)
+	if x.gone.Load() {
+		x.gone.Store(false)
+	}
 	x.waits.reset()
 	exchanges.Put(x)
 }

@@ -229,7 +229,9 @@ func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
 			f.silent.note(x.backend, false)
 			x.upload.tell(true)
 		case head.Status >= 200 || head.Status == 101:
-			x.upload.replay.lost.Store(true) // it is not needed any more
+			if x.upload.kind == uploadStream {
+				x.upload.replay.lost.Store(true) // it is not needed any more
+			}
 			return head, nil
 		default:
 			x.hinted = true
@@ -380,7 +382,9 @@ func isWhole(b message.Body) bool {
 // complete notes that the response has come as a whole, and releases its link where that can be
 // done before it has been written.
 func (x *exchange) complete(k link) {
-	x.upload.over.Store(true)
+	if x.upload.kind == uploadStream {
+		x.upload.over.Store(true)
+	}
 	if f, ok := k.(finisher); ok {
 		f.finish(x)
 	}

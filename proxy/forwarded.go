@@ -16,6 +16,9 @@ func isClaim(f message.Field) bool {
 	case message.Forwarded, message.XForwardedFor, message.XForwardedHost, message.XForwardedProto, message.XRequestID:
 		return true
 	case message.Other:
+		if len(f.Name) == 0 || f.Name[0]|0x20 != 'x' {
+			return false
+		}
 	default:
 		return false
 	}

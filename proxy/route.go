@@ -69,15 +69,16 @@ func (x *exchange) findRoute() error {
 	if isMethod(path, "*") {
 		path = slash // the codec lets it through for OPTIONS alone
 	}
+	if syntax.Plain(path) {
+		x.route = x.site.routes.find(path)
+		return x.routed()
+	}
 	var r syntax.Readings
 	var err error
 	if r, x.arena, err = syntax.ReadPath(path, x.arena); err != nil {
 		return errBadPath
 	}
 	x.route = x.site.routes.find(r.Strict)
-	if r.One() {
-		return x.routed()
-	}
 	if x.site.routes.find(r.Loose) != x.route {
 		x.route = nil
 		return errAmbiguousPath

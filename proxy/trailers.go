@@ -19,6 +19,9 @@ func (x *exchange) answerTrailers(trailers []message.Field) []message.Field {
 
 // trailers are those that go on: of them too a route removes what it removes or sets.
 func (e *fieldEdits) trailers(trailers []message.Field) []message.Field {
+	if len(trailers) == 0 {
+		return nil
+	}
 	drops := func(f message.Field) bool { return !f.MayTrail() || isClaim(f) || e.drops(f) }
 	if !slices.ContainsFunc(trailers, drops) {
 		return trailers

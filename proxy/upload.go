@@ -53,13 +53,22 @@ const (
 )
 
 func (u *upload) reset() {
+	if u.kind == uploadStream {
+		u.replay.reset()
+		u.word, u.silent = nil, nil
+	}
 	u.small.free()
 	u.kind, u.small, u.body, u.running = uploadNone, freight{}, nil, false
-	u.replay.reset()
-	u.fault.Store(nil)
-	u.bytes.Store(0)
-	u.over.Store(false)
-	u.word, u.silent = nil, nil
+	// Nearly always these are zero: to look costs less than to store.
+	if u.fault.Load() != nil {
+		u.fault.Store(nil)
+	}
+	if u.bytes.Load() != 0 {
+		u.bytes.Store(0)
+	}
+	if u.over.Load() {
+		u.over.Store(false)
+	}
 }
 
 // takeBody looks at the request's body, and reads a small one.
@@ -273,6 +282,9 @@ func (x *exchange) uploaded() bool {
 // gets a while to see the answer, since it may have to send to its end first; where the
 // codec takes care of that, nobody waits for it here.
 func (x *exchange) endUpload() {
+	if x.in.Length == 0 {
+		return
+	}
 	if d, ok := x.client.(interface{ Drop() }); ok {
 		d.Drop()
 	}

@@ -253,7 +253,7 @@ func (b *body) parseTrailers() (more bool, err *Error) {
 // and left out of a response.
 func (b *body) cutTrailer(line []byte) (f message.Field, skip bool, err *Error) {
 	if b.answer {
-		f, skip, err = cutField(line)
+		skip, err = cutField(&f, line)
 		return f, skip || forbiddenTrailer(f.ID), err
 	}
 	if f, err = parseField(line, b.limits.underscores); err == nil && forbiddenTrailer(f.ID) {

@@ -44,6 +44,7 @@ func giveBack(b *buffer) {
 	for i, size := range sizes {
 		if len(b.b) == size {
 			pools[i].Put(b)
+			return
 		}
 	}
 }

@@ -25,9 +25,12 @@ func (l *lines) next(in *input) (line []byte, more bool, err *Error) {
 	}
 	end := l.scan + i
 	if l.lax {
-		line = bytes.TrimRight(b[l.pos:end], "\r")
-		l.pos, l.scan = end+1, end+1
-		return line, false, nil
+		start, next := l.pos, end+1
+		for end > start && b[end-1] == '\r' {
+			end--
+		}
+		l.pos, l.scan = next, next
+		return b[start:end], false, nil
 	}
 	if end == l.pos || b[end-1] != '\r' {
 		return nil, false, errBareLF

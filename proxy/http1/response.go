@@ -93,7 +93,8 @@ func (h *responseHead) field(in *input, line []byte) *Error {
 		return h.unfold(in, line)
 	}
 	h.foldAt = 0
-	f, skip, err := cutField(line)
+	var f message.Field
+	skip, err := cutField(&f, line)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,10 @@ func (h *responseHead) field(in *input, line []byte) *Error {
 	if skip {
 		return nil
 	}
-	keep, err := h.takeOne(f)
+	keep := f.ID == message.Other // as most are
+	if !keep {
+		keep, err = h.takeOne(f)
+	}
 	if keep {
 		in.buf.fields = append(in.buf.fields, f)
 		if f.ID != message.Connection {
@@ -170,28 +174,34 @@ func offsetIn(b, part []byte) int { return cap(b) - cap(part) }
 
 // cutField cuts a field line of a backend's. White space before the colon is taken away
 // (RFC 9112 §5.1), and skip is true for a name that is none: nobody could be told of it.
-func cutField(line []byte) (f message.Field, skip bool, err *Error) {
+func cutField(f *message.Field, line []byte) (skip bool, err *Error) {
 	n := syntax.Span(line, isToken)
 	if n == len(line) || n == 0 || line[n] != ':' {
-		colon := bytes.IndexByte(line, ':')
-		if colon <= 0 {
-			return f, false, errName
+		if f.Name, n, err = cutOddName(line); err != nil {
+			return false, err
 		}
-		name := trim(line[:colon])
-		if !isValue(name) || bytes.IndexByte(name, '\t') >= 0 {
-			return f, false, errName
-		}
-		skip = len(name) == 0 || !syntax.All(name, isToken)
-		f.Name, n = name, colon
+		skip = len(f.Name) == 0 || !syntax.All(f.Name, isToken)
 	} else {
 		f.Name = line[:n]
 	}
 	f.Value = trim(line[n+1:])
 	if !isValue(f.Value) && !clean(f.Value) {
-		return f, false, errValue
+		return false, errValue
 	}
 	f.ID = message.IDOf(f.Name)
-	return f, skip, nil
+	return skip, nil
+}
+
+// cutOddName cuts off what stands before a colon and is no name as it is.
+func cutOddName(line []byte) (name []byte, colon int, err *Error) {
+	if colon = bytes.IndexByte(line, ':'); colon <= 0 {
+		return nil, 0, errName
+	}
+	name = trim(line[:colon])
+	if !isValue(name) || bytes.IndexByte(name, '\t') >= 0 {
+		return nil, 0, errName
+	}
+	return name, colon, nil
 }
 
 // clean makes spaces of control characters, as a recipient may (RFC 9110 §5.5). It is false

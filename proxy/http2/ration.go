@@ -164,9 +164,11 @@ func (c *conn) hasCome(s *stream, p []byte) (goesOn bool) {
 
 // empty throws away what has come for s and nobody reads. mu is held.
 func (s *stream) empty() {
-	s.hold.add(-s.in.held)
-	s.c.waiting -= s.in.n
-	s.in.drop()
+	if len(s.in.chunks) > 0 {
+		s.hold.add(-s.in.held)
+		s.c.waiting -= s.in.n
+		s.in.drop()
+	}
 	if s.c.owed > 0 {
 		s.c.giveBack()
 	}

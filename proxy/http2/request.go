@@ -11,7 +11,7 @@ import (
 // is not there.
 type pseudo struct{ method, scheme, authority, path, protocol []byte }
 
-func (p *pseudo) set(f message.Field) *refusal {
+func (p *pseudo) set(f *message.Field) *refusal {
 	var to *[]byte
 	switch string(f.Name) {
 	case ":method":
@@ -37,24 +37,28 @@ func (p *pseudo) set(f message.Field) *refusal {
 	return nil
 }
 
-// pseudo returns the pseudo-fields that a section begins with, and its other fields.
-func (b *block) pseudo() (p pseudo, fields []message.Field, no *refusal) {
-	fields = b.fields
-	for len(fields) > 0 && len(fields[0].Name) > 0 && fields[0].Name[0] == ':' {
-		if no = p.set(fields[0]); no != nil {
-			return p, nil, no
+// pseudo sets p to the pseudo-fields that a section begins with, and returns its other fields.
+func (b *block) pseudo(p *pseudo) (fields []message.Field, no *refusal) {
+	for i := range b.fields {
+		f := &b.fields[i]
+		if len(f.Name) == 0 || f.Name[0] != ':' {
+			return b.fields[i:], nil
 		}
-		fields = fields[1:]
+		if no = p.set(f); no != nil {
+			return nil, no
+		}
 	}
-	return p, fields, nil
+	return nil, nil
 }
 
 // parseRequest makes s.req of a field section, or says why it is refused; then the
 // request's method, authority and path are as they came. Nothing
 // passes that HTTP/1.1 would read in another way (RFC 9113 §8.1.1, §10.3).
 func (s *stream) parseRequest(b *block, end bool) *refusal {
-	p, fields, no := b.pseudo()
-	s.req = message.Request{Method: p.method, Authority: p.authority, Path: p.path, Length: message.Unknown, Major: 2}
+	var p pseudo
+	fields, no := b.pseudo(&p)
+	r := &s.req // which is empty
+	r.Method, r.Authority, r.Path, r.Length, r.Major = p.method, p.authority, p.path, message.Unknown, 2
 	switch {
 	case b.large:
 		return s.c.tooLarge(b, &p)

@@ -39,17 +39,17 @@ const (
 
 func (b *block) release() {
 	clear(b.fields)
-	kept := block{raw: b.raw[:0], fields: b.fields[:0], cookie: b.cookie[:0]}
+	b.raw, b.fields, b.cookie = b.raw[:0], b.fields[:0], b.cookie[:0]
 	if cap(b.raw) > maxPayload {
-		kept.raw = nil
+		b.raw = nil
 	}
 	if cap(b.fields) > keptLines {
-		kept.fields = nil
+		b.fields = nil
 	}
 	if cap(b.cookie) > keptCookie {
-		kept.cookie = nil
+		b.cookie = nil
 	}
-	*b = kept
+	b.lines, b.size, b.large, b.long, b.crumbs, b.crumb = 0, 0, false, 0, 0, 0
 	blockPool.Put(b)
 }
 
@@ -82,21 +82,27 @@ func (c *conn) take(f hpack.HeaderField) {
 // both.
 func (b *block) count(f message.Field) {
 	switch {
-	case string(f.Name) == ":authority":
-		b.lines++
-		b.size += len("host: \r\n") + len(f.Value)
-	case string(f.Name) == ":scheme":
-		b.size += max(0, len(f.Value)-len("https")) // the first line does without
 	case len(f.Name) > 0 && f.Name[0] == ':':
-		b.size += len(f.Value)
-		if string(f.Name) == ":method" {
-			b.size += len("  HTTP/1.1\r\n\r\n")
-		}
+		b.countPseudo(f)
 	case f.ID == message.Cookie && b.crumbs > 0:
 		b.size += len("; ") + len(f.Value)
 	default:
 		b.lines++
 		b.size += len(f.Name) + len(": \r\n") + len(f.Value)
+	}
+}
+
+func (b *block) countPseudo(f message.Field) {
+	switch string(f.Name) {
+	case ":authority":
+		b.lines++
+		b.size += len("host: \r\n") + len(f.Value)
+	case ":scheme":
+		b.size += max(0, len(f.Value)-len("https")) // the first line does without
+	case ":method":
+		b.size += len(f.Value) + len("  HTTP/1.1\r\n\r\n")
+	default:
+		b.size += len(f.Value)
 	}
 }
 

@@ -84,7 +84,8 @@ func (c *ServerConn) takeHeaders(f frame, b *block, end bool) error {
 		return c.free.charge(costFrame)
 	}
 	if len(c.streams) >= c.cfg.MaxStreams {
-		p, _, _ := b.pseudo()
+		var p pseudo
+		_, _ = b.pseudo(&p)
 		c.refusedHead = &message.Request{Method: p.method, Authority: p.authority, Path: p.path, Major: 2}
 		c.refused = refuseStreams // its client may make it again when others are over (RFC 9113 §5.1.2, §8.7)
 		return c.refuse(f.id, http2.ErrCodeRefusedStream)

@@ -1,6 +1,9 @@
 package syntax
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+)
 
 // Class is a set of octets, or several.
 type Class uint16
@@ -21,6 +24,8 @@ const (
 	// servers differ in what they make of them: they are sent on with per cent.
 	encodedPath
 	encodedQuery
+
+	plain // of a path, with one meaning wherever it stands
 )
 
 // Classes has the classes of each octet.
@@ -55,6 +60,9 @@ var Classes = func() (t [256]Class) {
 		if c >= ' ' && c < 0x7f || c == '\t' {
 			t[c] |= Text
 		}
+		if c > ' ' && c < 0x7f && !strings.ContainsRune(`%\;?#/.`, rune(c)) {
+			t[c] |= plain
+		}
 		if c >= 0x80 {
 			t[c] |= encodedPath | encodedQuery
 		}
@@ -85,15 +93,20 @@ func Method(b []byte) bool { return len(b) > 0 && len(b) <= maxMethod && All(b, 
 // HTAB (RFC 9110 §5.5). It looks at eight octets at a time.
 func Value(b []byte) bool {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for len(b) >= 8 {
-		x := binary.LittleEndian.Uint64(b)
+	last := len(b) - 8
+	if last < 0 {
+		return valueSlow(b)
+	}
+	for i := 0; ; i = min(i+8, last) { // the last eight may have been seen in part
+		x := binary.LittleEndian.Uint64(b[i:])
 		del := x ^ 0x7f*ones
-		if ((x-0x20*ones)&^x|(del-ones)&^del)&highs != 0 && !valueSlow(b[:8]) {
+		if ((x-0x20*ones)&^x|(del-ones)&^del)&highs != 0 && !valueSlow(b[i:i+8]) {
 			return false
 		}
-		b = b[8:]
+		if i == last {
+			return true
+		}
 	}
-	return valueSlow(b)
 }
 
 func valueSlow(b []byte) bool {

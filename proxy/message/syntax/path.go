@@ -30,9 +30,6 @@ var (
 // request for one that another route should have got.
 type Readings struct{ Apart, Strict, Loose []byte }
 
-// One reports whether there is only one.
-func (r Readings) One() bool { return &r.Loose[0] == &r.Apart[0] }
-
 // mostDecodings is how often a path may have been encoded.
 const mostDecodings = 3
 
@@ -41,7 +38,7 @@ const mostDecodings = 3
 // reading. A path that can be read in one way alone is all its readings itself; others
 // are written behind scratch, which is returned.
 func ReadPath(path, scratch []byte) (Readings, []byte, error) {
-	if plain(path) {
+	if Plain(path) {
 		return Readings{path, path, path}, scratch, nil
 	}
 	var r Readings
@@ -66,25 +63,18 @@ func ReadPath(path, scratch []byte) (Readings, []byte, error) {
 
 var doubleSlash = []byte("//")
 
-// plain reports whether a path has one reading, which is itself.
-func plain(path []byte) bool {
-	last := byte(0)
-	for _, c := range path {
-		switch c {
-		case '%', '\\', ';', '?', '#':
+// Plain reports whether a path has one reading, which is itself.
+func Plain(path []byte) bool {
+	for i, c := range path {
+		switch {
+		case Classes[c]&plain != 0:
+		case c != '/' && c != '.':
 			return false
-		case '/', '.':
-			if last == '/' || c == '/' && last == '.' {
-				return false
-			}
-		default:
-			if c <= ' ' || c >= 0x7f {
-				return false
-			}
+		case i > 0 && (path[i-1] == '/' || c == '/' && path[i-1] == '.'):
+			return false
 		}
-		last = c
 	}
-	return last != '.'
+	return len(path) == 0 || path[len(path)-1] != '.'
 }
 
 // MergeSlashes appends a path to dst with one slash for each row of them.
