@@ -16,10 +16,11 @@ import (
 //
 // Streams that were begun in vain are also what an honest client has where its calls
 // have deadlines and a backend is slow, and healthy streams beside them. So where these
-// have used up the budget the connection takes no more streams, and those under way go
+// have used up most of the budget the connection takes no more streams, and those under way go
 // on; only what still comes then ends it.
 type budget struct {
 	left   int32
+	inVain int32 // of what is spent, by streams that were begun in vain
 	at     int64 // when time was last earned
 	warned bool  // the peer was told to begin no more streams
 }
@@ -42,7 +43,10 @@ const (
 
 func (b *budget) init() { b.left = budgetMax }
 
-func (b *budget) earn(n int32) { b.left = min(b.left+n, budgetMax) }
+func (b *budget) earn(n int32) {
+	b.left = min(b.left+n, budgetMax)
+	b.inVain = max(b.inVain-n, 0)
+}
 
 // charge takes n, and looks at the clock only when nothing is left.
 func (b *budget) charge(n int32) error {
@@ -61,8 +65,15 @@ func (b *budget) charge(n int32) error {
 
 // vain charges n for a stream that was begun in vain. mu is held.
 func (c *conn) vain(n int32) error {
+	c.free.inVain = min(c.free.inVain+n, budgetMax)
+	return c.spend(n)
+}
+
+// spend charges n. Where nothing is left for streams begun in vain, the peer is told to begin
+// no more, whatever it is that is charged now. mu is held.
+func (c *conn) spend(n int32) error {
 	err := c.free.charge(n)
-	if err == nil || c.free.warned {
+	if err == nil || c.free.warned || c.free.inVain < budgetMax/2 {
 		return err
 	}
 	c.free.warned = true

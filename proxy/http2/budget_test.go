@@ -136,3 +136,37 @@ func TestBudget_HealthyStreamsOutliveTooMuchInVain(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 }
+
+// It is streams in vain that have used the budget up, whatever frame meets its end: a client
+// whose calls are given up sends PINGs and WINDOW_UPDATEs as well.
+func TestBudget_AnyFrameMayMeetTheEndOfWhatWasInVain(t *testing.T) {
+	near, far := net.Pipe()
+	t.Cleanup(func() { near.Close(); far.Close() })
+	c := NewServerConn(near, Config{}, func(message.Exchange) {})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.free.at = now()
+	for c.free.left >= costReset {
+		if err := c.vain(costReset); err != nil || c.drain.begun {
+			t.Fatalf("with %d left: %v, draining %t", c.free.left, err, c.drain.begun)
+		}
+	}
+	for range budgetMax {
+		if c.drain.begun {
+			break
+		}
+		if err := c.spend(costFrame); err != nil {
+			t.Fatalf("a frame: %v", err)
+		}
+	}
+	if !c.drain.begun {
+		t.Fatal("it takes more streams")
+	}
+	c.free.at, c.free.left = now(), 0
+	for range budgetMax {
+		if err := c.spend(costFrame); err != nil {
+			return
+		}
+	}
+	t.Error("what still comes does not end it")
+}

@@ -134,11 +134,11 @@ func (c *conn) readPing(f frame, p []byte) error {
 			return nil
 		}
 		c.role.pong([8]byte(p))
-		return c.free.charge(costFrame)
+		return c.spend(costFrame)
 	}
 	c.out.pending = appendPing(c.out.room(headLen+8), http2.FlagPingAck, [8]byte(p))
 	c.flushSoon()
-	return c.free.charge(costFrame)
+	return c.spend(costFrame)
 }
 
 func (c *conn) readReset(f frame, p []byte) error {
@@ -191,5 +191,5 @@ func (c *conn) readGoAway(f frame, p []byte) error {
 	c.goneTo = min(c.goneTo, last)
 	c.goneBy = &GoAwayError{code}
 	c.role.wentAway()
-	return c.free.charge(costFrame)
+	return c.spend(costFrame)
 }

@@ -16,7 +16,7 @@ func (c *conn) readWindowUpdate(f frame, p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n < smallUpdate {
-		if err := c.free.charge(costFrame); err != nil {
+		if err := c.spend(costFrame); err != nil {
 			return err
 		}
 	}

@@ -113,7 +113,7 @@ func (c *conn) beginData(f frame, padding int) (wanted bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.length == padding && !f.flags.Has(http2.FlagDataEndStream) {
-		if err := c.free.charge(costFrame); err != nil {
+		if err := c.spend(costFrame); err != nil {
 			return false, err
 		}
 	} else if f.length-padding >= smallUpdate {

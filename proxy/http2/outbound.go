@@ -28,7 +28,7 @@ func (s *stream) write(p []byte, flush bool) error {
 		}
 		n := min(len(p), maxPayload, int(s.sendWindow), int(c.sendWindow))
 		if n < smallData && n < len(p) {
-			if err := c.free.charge(costFrame + earnSent); err != nil {
+			if err := c.spend(costFrame + earnSent); err != nil {
 				c.failSoon(err)
 				return err
 			}

@@ -134,7 +134,7 @@ func (c *ServerConn) refuseForMemory(s *stream) error {
 	}
 	s.handled = true
 	c.reset(s, http2.ErrCodeRefusedStream, errAborted)
-	return c.free.charge(costReset)
+	return c.spend(costReset)
 }
 
 // hasCome notes bytes that have come for s. Where its client has to give way, the stream of

@@ -176,7 +176,7 @@ func (c *conn) readContinuation(f frame, p []byte) error {
 func (c *conn) charge(n int32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.free.charge(n)
+	return c.spend(n)
 }
 
 // decode decodes a whole field section and hands it on.

@@ -74,14 +74,14 @@ func (c *ServerConn) takeHeaders(f frame, b *block, end bool) error {
 	}
 	if f.id <= c.lastID {
 		if c.forgot(f.id) {
-			return c.free.charge(costFrame)
+			return c.spend(costFrame)
 		}
 		return &ConnError{http2.ErrCodeStreamClosed, "HEADERS for a closed stream"}
 	}
 	c.lastID = f.id
 	if f.id > c.drain.last {
 		c.forget(f.id) // the client was told that it is not processed
-		return c.free.charge(costFrame)
+		return c.spend(costFrame)
 	}
 	if len(c.streams) >= c.cfg.MaxStreams {
 		var p pseudo

@@ -26,14 +26,14 @@ func (c *conn) readSettings(f frame, p []byte) error {
 	defer c.mu.Unlock()
 	if f.flags.Has(http2.FlagSettingsAck) {
 		if c.settingsSince == 0 {
-			return c.free.charge(costFrame)
+			return c.spend(costFrame)
 		}
 		if c.settingsSince = 0; len(c.streams) == 0 {
 			c.idle()
 		}
 		return nil
 	}
-	if err := c.free.charge(costFrame + int32(len(p)/64)); err != nil {
+	if err := c.spend(costFrame + int32(len(p)/64)); err != nil {
 		return err
 	}
 	window := c.peer.initialWindow

@@ -242,7 +242,7 @@ func (c *conn) known(f frame) (*stream, error) {
 	if f.id > c.lastID || !c.mine(f.id) {
 		return nil, broken(f.kind.String() + " for a stream that was not begun")
 	}
-	return nil, c.free.charge(costFrame)
+	return nil, c.spend(costFrame)
 }
 
 // mine says whether a stream's number is one that this connection has: those
