@@ -170,3 +170,35 @@ func TestBudget_AnyFrameMayMeetTheEndOfWhatWasInVain(t *testing.T) {
 	}
 	t.Error("what still comes does not end it")
 }
+
+// What is refused is answered, and uses the budget up all the same.
+func TestBudget_RefusedRequestsUseItUp(t *testing.T) {
+	for name, end := range map[string]bool{"without a body": true, "with a body to come": false} {
+		t.Run(name, func(t *testing.T) {
+			f := serve(t, Config{}, hello)
+			c := f.dial(t)
+			const left = 10 * costReset
+			f.each(func(c *ServerConn) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.free.left, c.free.at = left, now()+int64(time.Hour) // no time passes for it
+			})
+			for i := range uint32(2 * left / costReset) {
+				id := 2*i + 1
+				c.request(id, end, ":method: POST", ":scheme: http", ":path: no path", ":authority: a")
+				for over := false; !over; {
+					switch fr := c.next().(type) {
+					case *http2.GoAwayFrame:
+						return
+					case *http2.DataFrame:
+						over = fr.StreamID == id && fr.StreamEnded()
+					}
+				}
+				if !end {
+					c.WriteData(id, true, nil)
+				}
+			}
+			t.Error("it was not used up")
+		})
+	}
+}

@@ -32,7 +32,9 @@ func (c *ServerConn) outlast(s *stream) {
 	if s.early.since != 0 {
 		return
 	}
-	c.free.earn(earnDone)
+	if !s.refused {
+		c.free.earn(earnDone)
+	}
 	t := now()
 	s.early = early{since: t, until: t + earlyTime, left: earlyBytes}
 	if c.drain.begun {
@@ -57,7 +59,14 @@ func (s *stream) drops(n int) {
 	}
 	e.since = now()
 	if e.left -= n; e.left < 0 {
-		s.c.reset(s, http2.ErrCodeNo, errAnswered)
+		e.end(s)
+	}
+}
+
+// end asks the client to stop. mu is held.
+func (e *early) end(s *stream) {
+	if gone := s.c.reset(s, http2.ErrCodeNo, errAnswered); gone != nil {
+		s.c.spawn(gone)
 	}
 }
 
@@ -70,7 +79,7 @@ func (e *early) due(s *stream, t int64) int64 {
 	if at > t {
 		return at
 	}
-	s.c.reset(s, http2.ErrCodeNo, errAnswered)
+	e.end(s)
 	return never
 }
 

@@ -172,3 +172,25 @@ func TestEarly_GivingUpAnAnsweredRequestIsNoFlood(t *testing.T) {
 		c.WriteRSTStream(2*i+1, http2.ErrCodeNo)
 	}
 }
+
+// A stream's end by this server leaves nobody waiting who is told of its client's.
+func TestEarly_HandlerReturnsAfterItsStreamsEnd(t *testing.T) {
+	stopped, returned := make(chan struct{}), make(chan struct{})
+	f := serve(t, Config{}, func(e message.Exchange) {
+		e.OnGone(func() {})
+		refuseEarly(e)
+		e.(interface{ Drop() }).Drop()
+		<-stopped
+		e.OnGone(nil)
+		close(returned)
+	})
+	c := f.dial(t)
+	c.upload(1)
+	c.await(http2.FrameRSTStream)
+	close(stopped)
+	select {
+	case <-returned:
+	case <-time.After(patience):
+		t.Fatal("it waits to be told")
+	}
+}

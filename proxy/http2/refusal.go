@@ -54,7 +54,7 @@ var (
 
 // refuseHead answers a request that no handler sees. mu is held.
 func (c *ServerConn) refuseHead(s *stream, no *refusal) error {
-	s.handled = true
+	s.handled, s.refused = true, true
 	c.appendRefusal(s, no.status)
 	switch {
 	case no.reset:

@@ -157,7 +157,7 @@ func (c *ServerConn) gone(s *stream) {
 	if c.workers.forget(s) {
 		s.handled = true
 		c.tellForgotten(s)
-	} else if s.err == nil && s.early.since == 0 {
+	} else if s.err == nil && s.early.since == 0 && !s.refused {
 		c.free.earn(earnDone)
 	}
 	if c.drain.begun && len(c.streams) == 0 {

@@ -60,6 +60,7 @@ type stream struct {
 
 	// A server's.
 	begun       int64
+	refused     bool  // no handler sees it
 	queuedSince int64 // waits for memory
 	req         message.Request
 	fields      []message.Field
