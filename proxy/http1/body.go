@@ -253,6 +253,9 @@ func (b *body) parseTrailers() (more bool, err *Error) {
 // and left out of a response.
 func (b *body) cutTrailer(line []byte) (f message.Field, skip bool, err *Error) {
 	if b.answer {
+		if line[0] == ' ' || line[0] == '\t' {
+			return f, false, errFold
+		}
 		skip, err = cutField(&f, line)
 		return f, skip || forbiddenTrailer(f.ID), err
 	}

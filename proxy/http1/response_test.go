@@ -126,6 +126,7 @@ var answers = []struct {
 	{"until the end by HTTP/1.0", toGet, "HTTP/1.0 200 OK\r\n\r\nhi", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\n\n", false},
 	{"length cut short", toGet, ok + "Content-Length: 5\r\n\r\nhi", begins, false},
 	{"chunks cut short", toGet, ok + coded + crlf + "2\r\nhi\r\n", begins, false},
+	{"trailer on two lines", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\nX: 1\r\n Y: 2\r\n\r\n", begins, false},
 	{"chunks without an end of trailers", toGet, ok + coded + crlf + "2\r\nhi\r\n0\r\n", begins, false},
 	{"chunk size with space", toGet, ok + coded + crlf + "2\r\nhi\r\n2 \r\nhi\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n2\nhi\n0\n\n", true},
 	{"chunk with a bare LF", toGet, ok + coded + crlf + "2\r\nhi\r\n2\nhi\r\n0\r\n\r\n", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n2\nhi\n0\n\n", true},
