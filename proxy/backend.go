@@ -122,12 +122,16 @@ func (cs *connections) take(x *exchange, address string) link {
 		if c == nil {
 			return nil
 		}
-		if x.asked-c.idle < c.keep && (x.upload.kind != uploadStream || c.conn.Alive()) {
-			c.reused = true
+		if c.reused = true; x.asked-c.idle < c.keep && c.mayServe(x) {
 			return c.begin(x)
 		}
 		cs.drop(c)
 	}
+}
+
+// mayServe looks at a connection that others have used before, where the call does not.
+func (c *backendConn) mayServe(x *exchange) bool {
+	return !c.reused || x.upload.kind != uploadStream || c.conn.Alive()
 }
 
 func (cs *connections) pop(address string) *backendConn {

@@ -56,10 +56,20 @@ func (cs *connections) dial(x *exchange, address string, other func() bool) (lin
 	for {
 		select {
 		case c := <-w.got:
-			return c.begin(x), nil
+			if c.mayServe(x) {
+				return c.begin(x), nil
+			}
+			cs.drop(c)
+			if w = cs.wait(address); w == nil {
+				return nil, errCut
+			}
+			x.waits.in(w)
 		case err := <-w.failed:
 			if c := cs.leave(w); c != nil {
-				return c.begin(x), nil
+				if c.mayServe(x) {
+					return c.begin(x), nil
+				}
+				cs.drop(c)
 			}
 			return nil, err
 		case <-w.woken:
@@ -74,7 +84,10 @@ func (cs *connections) dial(x *exchange, address string, other func() bool) (lin
 			}
 			c, kept := cs.moveOn(w, x.ticket)
 			if c != nil {
-				return c.begin(x), nil
+				if c.mayServe(x) {
+					return c.begin(x), nil
+				}
+				cs.drop(c)
 			}
 			x.handed = kept
 			return nil, errMoved

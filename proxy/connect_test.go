@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -138,4 +139,81 @@ func TestConnect_ClientThatLeavesEndsItsDial(t *testing.T) {
 	if waiting() != 0 {
 		t.Error("it still waits")
 	}
+}
+
+// lateConnections are links of which each dial has found another backend when its connection comes.
+type lateConnections struct{ links }
+
+func (l lateConnections) dial(x *exchange, address string, other func() bool) (link, error) {
+	other()
+	return l.links.dial(x, address, func() bool { return false })
+}
+
+// A backend that was picked meanwhile, and is not needed, goes back to the balancer.
+func TestConnect_BackendThatIsNotNeededIsReleased(t *testing.T) {
+	bothBackends(t, func(t *testing.T, p Protocol, backend func(testing.TB, http.HandlerFunc) string) {
+		pool, b := poolOf(t, backend(t, echo), backend(t, echo))
+		pool.Protocol = p
+		f := serveMade(t, pool, func(s *Server) { s.forwarders[0].links = lateConnections{s.forwarders[0].links} })
+		if got := outcome(f.client("h1"), "/"); got != "200" {
+			t.Fatalf("got %s", got)
+		}
+		if r := b.next(); r.err != context.Canceled || r.address != b.addresses[1] {
+			t.Errorf("first: %+v", r)
+		}
+		if r := b.next(); r.err != nil || r.address != b.addresses[0] {
+			t.Errorf("then: %+v", r)
+		}
+	})
+}
+
+// What a backend has said unasked behind one client's response is not another's, also where
+// that one waits for a connection.
+func TestConnect_WaitingUploadGetsNoConnectionThatHasSpokenUnasked(t *testing.T) {
+	address := deaf(t)
+	pool, _ := poolOf(t, address)
+	pool.ConnectTimeout = 10 * patience
+	f := serve(t, pool)
+	cs := f.server.forwarders[0].links.(*connections)
+	connection := func(unasked string) *backendConn {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		near, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		far, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { far.Close() })
+		io.WriteString(far, unasked)
+		return cs.made(near, address)
+	}
+	spoken, silent := connection("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret"), connection("")
+	eventually(t, "what was said unasked", func() bool { return !spoken.conn.Alive() })
+	waiting := func() bool {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		return len(cs.of(address).waiting) > 0
+	}
+	got := make(chan link, 1)
+	go func() {
+		x := &exchange{}
+		x.upload.kind = uploadStream
+		k, _ := cs.dial(x, address, func() bool { return false })
+		got <- k
+	}()
+	for _, c := range []*backendConn{spoken, silent} {
+		eventually(t, "a request that waits", waiting)
+		cs.keep(c)
+	}
+	if k := await(t, "a connection", got); k != link(silent) {
+		t.Error("it got the one that has spoken")
+	}
+	spoken.conn.Close()
+	silent.conn.Close()
 }

@@ -123,7 +123,7 @@ func (f *forwarder) unpick(x *exchange) {
 func (f *forwarder) dial(x *exchange, address string) (link, error) {
 	began := time.Since(epoch)
 	defer func() { x.connecting += time.Since(epoch) - began }()
-	return f.links.dial(x, address, func() bool {
+	k, err := f.links.dial(x, address, func() bool {
 		waited := x.connecting + time.Since(epoch) - began
 		if waited >= f.ConnectTimeout {
 			return waited >= f.ConnectTimeout+f.patience() // the last dial has begun late
@@ -134,6 +134,10 @@ func (f *forwarder) dial(x *exchange, address string) (link, error) {
 		x.tried = x.tried[:len(x.tried)-1]
 		return p.ok
 	})
+	if err != errMoved {
+		f.unpick(x) // there was a connection just then
+	}
+	return k, err
 }
 
 // try is one attempt at one backend, until its answer has ended. It returns
@@ -472,6 +476,9 @@ func (f *forwarder) explain(x *exchange, unsent bool, err error) (blame, told er
 	}
 	if errors.Is(err, http2.ErrNoTunnel) {
 		return nil, fmt.Errorf("%w: %w", errNoTunnel, err)
+	}
+	if errors.Is(err, errBodyLost) {
+		return context.Canceled, fmt.Errorf("%w: %w", errBackendBroken, err) // of the connection before
 	}
 	if unsent && isShortage(err) {
 		f.server.noteShortage(inBackend, &f.shortages, err, "pool", f.Name)

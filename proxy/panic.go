@@ -76,6 +76,7 @@ func (x *exchange) panicked() {
 	if f := x.trying; f != nil {
 		x.trying = nil
 		f.Balancer.Release(x.ticket, context.Canceled)
+		f.unpick(x)
 	}
 	x.in.LastOfOne = true
 	if x.status != 0 {

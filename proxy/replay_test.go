@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -118,5 +120,17 @@ func TestReplay_WhatIsNotKeptIsNotSentAgain(t *testing.T) {
 	}
 	if body := text(t, res); res.StatusCode != http.StatusBadGateway {
 		t.Errorf("%d %q", res.StatusCode, body)
+	}
+}
+
+// That more of a body has come than can be sent again is no backend's fault.
+func TestReplay_WhatIsNotKeptBlamesNobody(t *testing.T) {
+	pool, _ := poolOf(t, backend(t, echo))
+	f := serve(t, pool)
+	x := &exchange{}
+	x.server, x.conn = f.server, &conn{}
+	blame, told := f.server.forwarders[0].explain(x, false, errBodyLost)
+	if !errors.Is(blame, context.Canceled) || !errors.Is(told, errBackendBroken) || errors.Is(told, errResend) {
+		t.Errorf("the balancer is told %v, and the client %v", blame, told)
 	}
 }
