@@ -524,46 +524,65 @@ func TestH2C_DrainCutsWhatTakesTooLong(t *testing.T) {
 // A backend's connection window belongs to all its streams. Where one upload that it does
 // not read has used it up, others get a connection of their own.
 func TestH2C_AnUploadThatABackendDoesNotReadHoldsUpNoOther(t *testing.T) {
-	begun, release := make(chan struct{}, 100), make(chan struct{})
-	pool, _ := h2cPool(t, h2cBackend(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
-			begun <- struct{}{}
-			<-release
-		}
-		io.Copy(io.Discard, r.Body)
-	}))
-	f := serve(t, pool)
-	c := f.client("h2")
-	full := func() bool {
-		cs := f.server.forwarders[0].links.(*sharedConns)
-		cs.mu.Lock()
-		defer cs.mu.Unlock()
-		for _, b := range cs.backends {
-			for _, c := range b.conns {
-				if !c.Saturated(true) {
-					return false
+	const window = 65535 // of a connection, which is not opened for what is not read
+	var mu sync.Mutex
+	slow, unread := map[int]int{}, map[int]int{} // requests and bytes, by connection
+	pool, _ := h2cPool(t, frameBackend(t, func(h framer) {
+		isSlow := map[uint32]bool{}
+		for {
+			switch f := h.next().(type) {
+			case nil:
+				return
+			case *http2.MetaHeadersFrame:
+				if isSlow[f.StreamID] = f.PseudoValue("path") == "/slow"; isSlow[f.StreamID] {
+					mu.Lock()
+					slow[h.number]++
+					mu.Unlock()
+				}
+			case *http2.DataFrame:
+				n := len(f.Data())
+				if isSlow[f.StreamID] {
+					mu.Lock()
+					unread[h.number] += n
+					mu.Unlock()
+					continue
+				}
+				if n > 0 {
+					h.WriteWindowUpdate(0, uint32(n))
+					h.WriteWindowUpdate(f.StreamID, uint32(n))
+				}
+				if f.StreamEnded() {
+					h.answer(f.StreamID, 200, "")
 				}
 			}
 		}
-		return true
+	}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}))
+	f := serve(t, pool)
+	c := f.client("h2")
+	usedUp := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		all := 0
+		for conn, n := range slow {
+			if all += n; unread[conn] < window {
+				return false
+			}
+		}
+		return all == 3
 	}
-	slow, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	var uploads sync.WaitGroup
 	defer uploads.Wait()
 	defer cancel()
-	defer close(release)
-	for range 3 { // which is more than net/http's server takes on a connection
+	for range 3 { // each of which is more than a connection takes
 		uploads.Go(func() {
-			r, _ := http.NewRequestWithContext(slow, "POST", base+"/slow", zeroes(8<<20))
+			r, _ := http.NewRequestWithContext(ctx, "POST", base+"/slow", zeroes(8<<20))
 			if res, err := c.Do(r); err == nil {
 				res.Body.Close()
 			}
 		})
 	}
-	for range 3 {
-		await(t, "a slow upload", begun)
-	}
-	eventually(t, "connections whose windows are used up", full)
+	eventually(t, "connections whose windows are used up", usedUp)
 	for range 4 {
 		res, err := c.Post(base+"/", "", zeroes(4<<20))
 		if err != nil {
