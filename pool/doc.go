@@ -14,7 +14,7 @@
 // closed the connection before a response, sent what is none, or none in time. The
 // pause grows from one second to a minute; then one request at a time is sent there as a
 // probe, one that can be sent again elsewhere if there is any. A response brings it
-// back. At most half of a pool's backends are ejected, and never the last that is up. What
+// back. At most half of a pool's backends (two of three) are ejected, and never the last that is up. What
 // a client causes counts for nothing.
 //
 // When every backend is passed over they are tried all the same: a request is never

@@ -96,7 +96,7 @@ func (p *Pool) look() {
 }
 
 // mayEject reports whether b may be passed over for how it answers: at most half of the
-// backends are, and another one must be up. The caller holds mu.
+// backends are, or the one in the middle more, and another one must be up. The caller holds mu.
 func (p *Pool) mayEject(b *backend) bool {
 	gone := 0
 	for _, other := range p.backends {
