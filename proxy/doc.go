@@ -36,6 +36,7 @@
 //	              the next one as long as none was reached; the answer is relayed
 //	resend.go     or it is sent again to another one, where that does no harm;
 //	              blame.go writes down why a backend failed
+//	departures.go  whose client leaves meanwhile is told by the kernel
 //	tunnel.go     or the connection is switched, until either side ends it;
 //	              websocket.go is what that takes between two versions of HTTP
 //	errors.go     the one place where an error becomes an HTTP answer, with the
@@ -57,7 +58,7 @@
 // Server.Run owns every goroutine: an acceptor for each listener, one goroutine for each
 // handshake (counted in Server.handshakes), one for each connection (in
 // Server.clients), with those of package http2 below it, and one each to rotate
-// tickets and to close idle connections, and one for each pool that probes its backends. A connection to a backend by HTTP/2 has
+// tickets, to close idle connections and to tell of clients that leave, and one for each pool that probes its backends. A connection to a backend by HTTP/2 has
 // one too, and so has each dial, which goes on where its request finds another connection. A request has one
 // goroutine, its connection's with HTTP/1.1 and one of the connection's workers with
 // HTTP/2. That one does all of its work, the wait for the backend too, but for a

@@ -54,6 +54,8 @@ type record struct {
 	loan       http1.Loan    // what the response's fields are in, once the link has been released
 	wait       time.Duration // from then to the answer's head
 	tunnel     *tunnel
+	watched    bool   // somebody tells when the client leaves
+	departure  uint64 // its ticket of Server.departures; 0: none
 	key        []byte // of a WebSocket between two versions of HTTP
 
 	status   int // of the answer that was begun; 0: none
@@ -99,6 +101,9 @@ func newExchange(l *listener, c *conn, client message.Exchange) *exchange {
 
 // free gives the record's memory back. Nobody may hold it any more.
 func (x *exchange) free() {
+	if x.departure != 0 {
+		x.server.departures.unwatch(x)
+	}
 	if x.spoilt {
 		return
 	}

@@ -38,6 +38,7 @@ type Server struct {
 	tunnels    tunnels
 	wasted     wasted
 	computing  computing
+	departures departures
 }
 
 // New checks c whole and returns a server for it. It starts nothing; the
@@ -123,6 +124,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	helping.Go(func() { s.rotateTickets(ctx, ticketRotation) })
 	helping.Go(func() { s.sweep(ctx) })
+	if err := s.departures.open(); err != nil {
+		s.log.Warn("clients that leave are looked for", "error", err)
+	}
+	helping.Go(func() { s.departures.run(s) })
 	for _, f := range s.forwarders {
 		helping.Go(func() { f.probe(ctx) })
 	}
@@ -133,6 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	accepting.Wait()
 	s.drain()
+	s.departures.close()
 	helping.Wait()
 
 	// The parent's end is a clean stop; anything else was given to stop.

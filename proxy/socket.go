@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// socket is a TCP connection to a backend that looks, while it waits to be read
-// from, now and then whether anybody still wants what it waits for. The codec
-// above bounds the wait; here its deadline is kept and not set, and the wait is
-// made in steps, whose own deadlines are moved only when half of one has passed.
+// socket is a TCP connection to a backend that looks, when it has waited for a step to be read
+// from, whether anybody still wants what it waits for. From then on the request is told when its
+// client leaves (departures.go), and the wait goes on until its end. The codec
+// above bounds the wait; here its deadline is kept, and set only where the wait is not
+// made in steps. Their own deadlines are moved only when half of one has passed.
 //
 // Read belongs to the goroutine of the request that the connection serves. Who
 // else interrupts it makes the connection good for nothing.
@@ -22,6 +23,7 @@ type socket struct {
 	until       atomic.Int64  // the codec's deadline, since epoch; 0: none
 	step        time.Duration // the deadline in force, since epoch
 	unstepped   bool          // it is until, as of a tunnel
+	waiting     atomic.Bool   // such a wait is under way
 	interrupted atomic.Bool
 	heard       time.Duration // when the last read began that something came of, since epoch
 }
@@ -36,14 +38,27 @@ const lookEvery = time.Second
 // NetConn lets the codec find the TCP connection.
 func (s *socket) NetConn() net.Conn { return s.Conn }
 
-// SetReadDeadline keeps the deadline for Read.
+// SetReadDeadline keeps the deadline for Read. A wait that is under way learns of it after its
+// step or, where it has none, at once.
 func (s *socket) SetReadDeadline(t time.Time) error {
 	if t.IsZero() {
 		s.until.Store(0)
 	} else {
 		s.until.Store(int64(t.Sub(epoch)))
 	}
-	return nil
+	if !s.waiting.Load() {
+		return nil
+	}
+	return s.bound(t)
+}
+
+// bound sets a deadline for reading, unless the wait was interrupted.
+func (s *socket) bound(t time.Time) error {
+	err := s.Conn.SetReadDeadline(t)
+	if s.interrupted.Load() { // before, and its deadline is gone
+		return s.Conn.SetReadDeadline(past)
+	}
+	return err
 }
 
 // Read fails with why the exchange is over, if it is, and with
@@ -57,8 +72,7 @@ func (s *socket) Ask(request, p []byte, sent func()) (int, error) { return s.ask
 func (s *socket) ask(request, p []byte, sent func()) (n int, err error) {
 	for {
 		now := time.Since(epoch)
-		until := s.until.Load()
-		if err := s.setStep(now, time.Duration(until)); err != nil {
+		if err := s.setStep(now); err != nil {
 			return 0, err
 		}
 		if len(request) == 0 {
@@ -71,30 +85,47 @@ func (s *socket) ask(request, p []byte, sent func()) (n int, err error) {
 			request = nil
 			continue
 		}
+		if s.unstepped {
+			s.waiting.Store(false)
+		}
 		if n > 0 || !isTimeout(err) {
 			s.heard = now
 			return n, err
 		}
-		s.step = 0
-		if s.unstepped && s.interrupted.Load() {
-			return 0, os.ErrDeadlineExceeded
-		}
-		if why := s.x.left(); why != nil {
-			return 0, why
-		}
-		if until = s.until.Load(); until != 0 && int64(time.Since(epoch)) >= until {
-			return 0, os.ErrDeadlineExceeded
+		s.step, s.unstepped = 0, false
+		if err := s.over(); err != nil {
+			return 0, err
 		}
 	}
 }
 
+// over says why a wait whose deadline has passed does not go on.
+func (s *socket) over() error {
+	tunnel := s.x.tunnel != nil
+	if !tunnel {
+		if why := s.x.left(); why != nil {
+			return why
+		}
+	}
+	if until := s.until.Load(); s.interrupted.Load() || until != 0 && int64(time.Since(epoch)) >= until {
+		return os.ErrDeadlineExceeded
+	}
+	if !tunnel {
+		s.x.watchClient()
+	}
+	return nil
+}
+
 // setStep sees to it that the wait is not longer than a step, nor than until.
-func (s *socket) setStep(now, until time.Duration) error {
-	if s.x.tunnel != nil {
-		return s.waitFor(until)
+func (s *socket) setStep(now time.Duration) error {
+	if s.x.tunnel != nil || s.x.watched {
+		return s.waitOn()
+	}
+	if s.unstepped {
+		s.step, s.unstepped = 0, false
 	}
 	length := lookEvery
-	if until != 0 {
+	if until := time.Duration(s.until.Load()); until != 0 {
 		length = min(length, max(until-now, 0))
 	}
 	if left := s.step - now; left <= length && left >= min(length, lookEvery/2) {
@@ -104,22 +135,19 @@ func (s *socket) setStep(now, until time.Duration) error {
 	return s.Conn.SetReadDeadline(epoch.Add(s.step))
 }
 
-// waitFor has a tunnel's wait end at until, or never where that is 0. It is not made in
-// steps: the tunnel reads from the client too, and closes the connection when that leaves.
-func (s *socket) waitFor(until time.Duration) error {
-	if s.unstepped && s.step == until {
-		return nil
-	}
-	s.unstepped, s.step = true, until
-	var at time.Time
-	if until != 0 {
-		at = epoch.Add(until)
-	}
-	if err := s.Conn.SetReadDeadline(at); err != nil {
-		return err
-	}
-	if s.interrupted.Load() { // before, and its deadline is gone
-		return os.ErrDeadlineExceeded
+// waitOn has a wait end at until, or never where that is 0. It is not made in steps: somebody
+// tells when the client leaves, in a tunnel who reads from it. Meanwhile until may change.
+func (s *socket) waitOn() error {
+	s.waiting.Store(true)
+	for until := time.Duration(s.until.Load()); !s.unstepped || s.step != until; until = time.Duration(s.until.Load()) {
+		s.unstepped, s.step = true, until
+		var at time.Time
+		if until != 0 {
+			at = epoch.Add(until)
+		}
+		if err := s.bound(at); err != nil {
+			return err
+		}
 	}
 	return nil
 }

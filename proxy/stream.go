@@ -11,8 +11,8 @@ import (
 )
 
 // stream is the link of a request whose backend speaks HTTP/2: a call with
-// patience. Like a socket it looks, while it waits to be read from, now and then
-// whether anybody still wants what it waits for.
+// patience. Like a socket it looks, when it has waited for a step to be read from, whether
+// anybody still wants what it waits for, and waits on where somebody tells.
 type stream struct {
 	*http2.Call
 	conn    *http2.ClientConn
@@ -24,6 +24,7 @@ type stream struct {
 	answered bool         // a head has come
 	slow     bool         // the backend let a timeout pass
 	tunnel   bool
+	within   time.Duration // that the call waits for; 0: a step
 }
 
 // look is how long a step of a stream's wait is.
@@ -79,6 +80,7 @@ func (s *stream) ReadHead() (*message.Response, error) {
 		if err := s.look(waited, s.of.pool.ResponseTimeout); err != nil {
 			return nil, err
 		}
+		s.waitOn(s.of.pool.ResponseTimeout - waited)
 	}
 }
 
@@ -88,6 +90,9 @@ func (s *stream) Body() message.Body { return s }
 // Read implements message.Body. A tunnel has a timeout of its own.
 func (s *stream) Read(p []byte) (int, error) {
 	var began time.Duration
+	if s.within != 0 {
+		s.waitOn(s.of.pool.SilenceTimeout)
+	}
 	for {
 		n, err := s.Call.Read(p)
 		if err != http2.ErrNothing {
@@ -95,7 +100,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		}
 		now := time.Since(epoch)
 		if began == 0 {
-			began = now - s.of.pool.look()
+			began = now - s.step()
 		}
 		waited := now - began
 		if s.tunnel {
@@ -104,6 +109,24 @@ func (s *stream) Read(p []byte) (int, error) {
 		if err := s.look(waited, s.of.pool.SilenceTimeout); err != nil {
 			return 0, err
 		}
+		s.waitOn(s.of.pool.SilenceTimeout - waited)
+	}
+}
+
+// step is how long the call waits.
+func (s *stream) step() time.Duration {
+	if s.within != 0 {
+		return s.within
+	}
+	return s.of.pool.look()
+}
+
+// waitOn has the call wait for so long, where somebody tells when the client leaves.
+func (s *stream) waitOn(limit time.Duration) {
+	s.x.watchClient()
+	if s.x.watched && s.within != limit {
+		s.within = limit
+		s.ReadWithin(limit)
 	}
 }
 

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"time"
+
 	"golang.org/x/net/http2"
 
 	"sallyport/proxy/message"
@@ -181,6 +183,15 @@ func (k *Call) ReadHead() (*message.Response, error) {
 	r := s.heads[0]
 	s.heads = s.heads[1:]
 	return r, nil
+}
+
+// ReadWithin has ReadHead and Read wait for so long, rather than for Config.Look.
+func (k *Call) ReadWithin(limit time.Duration) {
+	s, err := k.enter()
+	defer k.leave(s)
+	if err == nil {
+		s.readLimit = limit
+	}
 }
 
 // Body implements message.Call: the call is its answer's body.

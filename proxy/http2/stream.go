@@ -28,7 +28,7 @@ type stream struct {
 	readable    sync.Cond
 	reading     bool          // somebody is in Read
 	readSince   int64         // waits in Read or ReadHead without progress
-	readLimit   time.Duration // for that, in place of Config.Read; 0: that
+	readLimit   time.Duration // for that, in place of Config.Read or Config.Look; 0: that
 	nothing     bool          // a client's wait has taken as long as Config.Look
 
 	// What goes.
@@ -255,6 +255,8 @@ func (s *stream) patience() time.Duration {
 	switch {
 	case s.c.client && s.tunnel && !s.headless:
 		return 0 // who carries it reads from the other side, too
+	case s.c.client && s.readLimit > 0:
+		return s.readLimit
 	case s.c.client:
 		return s.c.cfg.Look
 	case s.req.Protocol != nil:
