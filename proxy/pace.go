@@ -15,6 +15,9 @@ import (
 // asked for it an eighth of the limit after a wait began, and again with each further eighth. So
 // a wait without progress ends up to an eighth late, and writes that need not wait cost
 // nothing.
+//
+// A peer whose window is closed may read all the same: many systems open it again only when 64 KiB
+// have been read. As long as it answers probes, it has patientLimits times as long.
 type pace struct {
 	stalled atomic.Int64 // since epoch: when the wait under way began, once it has been looked at; 0: none
 
@@ -30,6 +33,9 @@ type pace struct {
 	plain bool          // a deadline is in force that somebody has set
 	next  time.Duration // when progress is looked at next, since epoch
 }
+
+// patientLimits of a minute each are enough for 500 bytes a second.
+const patientLimits = 3
 
 // PaceWrites implements http1.Pacer. A deadline that is set by SetDeadline or SetWriteDeadline
 // is in force in its place, until that is taken back.
@@ -117,10 +123,14 @@ func (f *tcpConn) waitGoesOn() bool {
 	case !p.looked, acked > p.acked:
 		p.looked, p.acked, p.moved = true, acked, now
 		p.stalled.Store(int64(p.began))
-	case now-p.moved >= p.limit:
+	case now-p.moved >= patientLimits*p.limit, now-p.moved >= p.limit && !f.windowIsClosed():
 		return false
 	}
-	f.lookAt(min(now+p.limit/8, p.moved+p.limit))
+	next := now + p.limit/8
+	if end := p.moved + p.limit; now < end {
+		next = min(next, end)
+	}
+	f.lookAt(next)
 	return true
 }
 
@@ -129,6 +139,18 @@ func (f *tcpConn) unacknowledged() (n int) {
 	_ = f.raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 	return n
 }
+
+// windowIsClosed reports whether the peer answers, and has no room for what is to be sent.
+func (f *tcpConn) windowIsClosed() (closed bool) {
+	_ = f.raw.Control(func(fd uintptr) {
+		i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		closed = err == nil && i.Unacked == 0 && i.Notsent_bytes > 0 && i.Probes <= unansweredProbes
+	})
+	return closed
+}
+
+// unansweredProbes is how many of them may be lost.
+const unansweredProbes = 2
 
 // stalledFor is how long the write under way has waited for its peer to read; 0: not for long.
 // Any goroutine may ask.

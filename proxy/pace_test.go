@@ -99,9 +99,14 @@ func TestPace_ProgressIsWhatIsAcknowledged(t *testing.T) {
 	c.out = transfer{}
 	p.waits, p.looked = false, false
 	c.waitBegins()
-	overdue := func() { p.moved -= 2 * time.Hour }
+	eventually(t, "the peer's window is closed", c.windowIsClosed)
+	overdue := func() { p.moved -= patientLimits * time.Hour }
 	if !c.waitGoesOn() || c.stalledFor() == 0 {
 		t.Error("the first look ends the wait, or is not told of")
+	}
+	p.moved -= 2 * time.Hour
+	if !c.waitGoesOn() {
+		t.Error("it ends though the peer's window is closed")
 	}
 	overdue()
 	if c.waitGoesOn() {
