@@ -21,6 +21,10 @@ func (x *exchange) editRequest() {
 		if x.forwards != noForwards && f.Is(maxForwardsName) {
 			f = x.forwardedOnceMore(f)
 		}
+		if f.ID == message.Other && !mayClaim(f.Name) {
+			x.fields = append(x.fields, f) // as most are
+			continue
+		}
 		x.passOn(f)
 	}
 	if x.conn.peer.trusted {

@@ -117,7 +117,8 @@ func (x *exchange) free() {
 	if cap(kept.arena) > maxArena {
 		kept.arena = nil
 	}
-	x.record = record{scratch: kept}
+	x.record = record{}
+	x.scratch = kept
 	x.upload.reset()
 	if x.gone.Load() {
 		x.gone.Store(false)
@@ -228,11 +229,11 @@ type waits struct {
 // interrupted before, it is so at once.
 func (w *waits) in(what interface{ interrupt() }) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.wake = what
 	if w.interrupted && what != nil {
 		what.interrupt()
 	}
+	w.mu.Unlock()
 }
 
 // interrupt wakes the goroutine, now or as soon as it waits.
@@ -247,6 +248,6 @@ func (w *waits) interrupt() {
 
 func (w *waits) reset() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.wake, w.interrupted = nil, false
+	w.mu.Unlock()
 }

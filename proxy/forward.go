@@ -147,7 +147,11 @@ func (f *forwarder) dial(x *exchange, address string) (link, error) {
 // another connection, and then at another backend. One that died while it was kept may
 // have seen it: that is for requests that may be repeated (RFC 9110 §9.2.2).
 func (f *forwarder) try(x *exchange, address string) (blame, err error) {
-	x.asked = time.Since(epoch)
+	if x.tries > 1 || x.upload.kind != uploadNone {
+		x.asked = time.Since(epoch)
+	} else {
+		x.asked = x.began.Sub(epoch) // just now
+	}
 	if x.tries == 1 {
 		x.firstAsked = x.asked
 	}
@@ -215,12 +219,14 @@ func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
 	if err := x.sendHead(k); err != nil {
 		return nil, err
 	}
-	switch u := &x.upload; {
-	case u.kind == uploadStream && u.running:
+	u := &x.upload
+	streams := u.kind == uploadStream
+	switch {
+	case streams && u.running:
 		if err := u.replay.again(k); err != nil {
 			return nil, err
 		}
-	case u.kind == uploadStream:
+	case streams:
 		x.startUpload(k)
 		defer u.tell(false) // after the answer's head nobody asks for it
 	}
@@ -231,10 +237,10 @@ func (f *forwarder) ask(x *exchange, k link) (*message.Response, error) {
 			return nil, err
 		case head.Status == 100:
 			f.silent.note(x.backend, false)
-			x.upload.tell(true)
+			u.tell(true)
 		case head.Status >= 200 || head.Status == 101:
-			if x.upload.kind == uploadStream {
-				x.upload.replay.lost.Store(true) // it is not needed any more
+			if streams {
+				u.replay.lost.Store(true) // it is not needed any more
 			}
 			return head, nil
 		default:
@@ -305,8 +311,8 @@ func (x *exchange) relay(k link, head *message.Response) error {
 	var buffer freight
 	defer buffer.free()
 	n, whole, err := 0, end, error(nil)
-	if !end && ready(body) {
-		if n, whole, err = preview(body, buffer.room()); err != nil {
+	if !end {
+		if n, whole, err = preview(body, &buffer); err != nil {
 			return err
 		}
 	}
@@ -358,17 +364,28 @@ func (x *exchange) relayRest(k link, body message.Body, buffer *freight) error {
 	}
 }
 
-// preview reads what has come of a body, as far as p has room.
-func preview(body message.Body, p []byte) (n int, whole bool, err error) {
-	for n < len(p) && ready(body) {
-		m, err := body.Read(p[n:])
+// preview reads what has come of a body, as far as buffer has room.
+func preview(body message.Body, buffer *freight) (n int, whole bool, err error) {
+	r, ok := body.(interface{ Ready() bool })
+	if !ok {
+		return 0, false, nil
+	}
+	w, _ := body.(wholeness)
+	for r.Ready() && n < len(buffer.room()) {
+		m, err := body.Read(buffer.room()[n:])
 		n += m
 		if err != nil {
 			return n, err == io.EOF, ignoreEOF(err)
 		}
+		if w != nil && w.Whole() {
+			return n, true, nil
+		}
 	}
 	return n, false, nil
 }
+
+// wholeness is a body that says when it has come as a whole.
+type wholeness interface{ Whole() bool }
 
 func ignoreEOF(err error) error {
 	if err == io.EOF {
@@ -379,7 +396,7 @@ func ignoreEOF(err error) error {
 
 // isWhole reports whether a body of known length has come as a whole, with nothing behind it.
 func isWhole(b message.Body) bool {
-	w, ok := b.(interface{ Whole() bool })
+	w, ok := b.(wholeness)
 	return ok && w.Whole()
 }
 

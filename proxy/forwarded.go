@@ -16,7 +16,7 @@ func isClaim(f message.Field) bool {
 	case message.Forwarded, message.XForwardedFor, message.XForwardedHost, message.XForwardedProto, message.XRequestID:
 		return true
 	case message.Other:
-		if len(f.Name) == 0 || f.Name[0]|0x20 != 'x' {
+		if !mayClaim(f.Name) {
 			return false
 		}
 	default:
@@ -26,6 +26,9 @@ func isClaim(f message.Field) bool {
 		len(f.Name) == len("x-real-ip") && claimed(f.Name, "x-real-ip") ||
 		len(f.Name) == len("x-request-id") && claimed(f.Name, "x-request-id")
 }
+
+// mayClaim reports whether a name without a number of its own can be one that isClaim looks for.
+func mayClaim(name []byte) bool { return len(name) > 0 && name[0]|0x20 == 'x' }
 
 // claimed says whether name begins with the prefix, in any case and with
 // underscores for dashes.
@@ -53,12 +56,19 @@ func claimed(name []byte, prefix string) bool {
 // be (nodes.go); what anybody else claims has been dropped.
 func (x *exchange) appendForwarded() {
 	p := &x.conn.peer
+	if !p.trusted { // as most are
+		x.addField(xForwardedFor, p.text)
+		x.addField(forwarded, x.forwardedElement())
+		x.addField(xForwardedProto, https)
+		x.addField(xForwardedHost, x.in.Authority)
+		return
+	}
 	x.addField(xForwardedFor, x.extended(message.XForwardedFor, p.text, lastNodes))
 	x.addField(forwarded, x.extended(message.Forwarded, x.forwardedElement(), forwardedList))
-	if !p.trusted || !x.keepClaim(message.XForwardedProto, isToken) {
+	if !x.keepClaim(message.XForwardedProto, isToken) {
 		x.addField(xForwardedProto, https)
 	}
-	if !p.trusted || !x.keepClaim(message.XForwardedHost, isAuthority) {
+	if !x.keepClaim(message.XForwardedHost, isAuthority) {
 		x.addField(xForwardedHost, x.in.Authority)
 	}
 }
@@ -80,12 +90,9 @@ func (x *exchange) forwardedElement() []byte {
 	return x.store(p.node, quote, x.in.Authority, quote, protoHTTPS)
 }
 
-// extended is own behind what a trusted peer has listed. good returns the end of a list from
+// extended is own behind what the peer has listed, which is trusted. good returns the end of a list from
 // where on it is one: what stands before may have been written by anybody.
 func (x *exchange) extended(id message.FieldID, own []byte, good func([]byte) []byte) []byte {
-	if !x.conn.peer.trusted {
-		return own
-	}
 	start := len(x.arena)
 	for _, f := range x.in.Fields {
 		if f.ID != id {

@@ -89,7 +89,9 @@ func (h *facts) take(f message.Field) (keep bool, err *Error) {
 }
 
 func (h *facts) takeOptions(list []byte) (names bool, err *Error) {
-	for option := range bytes.SplitSeq(list, comma) {
+	for more := true; more; {
+		var option []byte
+		option, list, more = bytes.Cut(list, comma)
 		if h.options++; h.options > maxOptions {
 			return false, errOptions
 		}

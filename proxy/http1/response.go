@@ -124,7 +124,9 @@ func (h *responseHead) takeOne(f message.Field) (keep bool, err *Error) {
 	case message.Expect:
 		return false, nil // it asks for nothing here
 	case message.ContentLength:
-		for one := range bytes.SplitSeq(f.Value, comma) {
+		for list, more := f.Value, true; more; {
+			var one []byte
+			one, list, more = bytes.Cut(list, comma)
 			n, err := parseLength(trim(one))
 			if err != nil {
 				return false, err

@@ -103,7 +103,8 @@ func (s *stream) release() {
 	s.empty()
 	s.hold.add(-s.headBytes)
 	s.c.joined -= s.joined
-	fields, arena, chunks := s.fields, s.arena, s.in.chunks
+	clear(s.fields)
+	fields, arena, chunks := s.fields[:0], s.arena[:0], s.in.chunks[:0]
 	if cap(fields) > keptFields {
 		fields = nil
 	}
@@ -113,8 +114,8 @@ func (s *stream) release() {
 	if cap(chunks) > 16 {
 		chunks = nil
 	}
-	clear(fields[:cap(fields)])
-	*s = stream{fields: fields[:0], arena: arena[:0], in: inbox{chunks: chunks[:0]}}
+	*s = stream{}
+	s.fields, s.arena, s.in.chunks = fields, arena, chunks
 	streamPool.Put(s)
 }
 
