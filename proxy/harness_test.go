@@ -192,15 +192,16 @@ func (b *book) until(t testing.TB, msg string) map[string]slog.Value {
 
 // front is a running server with one listener.
 type front struct {
-	t       testing.TB
-	addr    string
-	access  *book
-	log     *book
-	metrics *prometheus.Registry
-	roots   *x509.CertPool
-	server  *Server
-	stop    context.CancelFunc
-	done    chan error // closed after Run's result was sent
+	sessions tls.ClientSessionCache // nil: every handshake is a full one
+	t        testing.TB
+	addr     string
+	access   *book
+	log      *book
+	metrics  *prometheus.Registry
+	roots    *x509.CertPool
+	server   *Server
+	stop     context.CancelFunc
+	done     chan error // closed after Run's result was sent
 }
 
 const (
@@ -270,7 +271,7 @@ func (f *front) wait() {
 }
 
 func (f *front) tls(name string) *tls.Config {
-	return &tls.Config{ServerName: name, RootCAs: f.roots}
+	return &tls.Config{ServerName: name, RootCAs: f.roots, ClientSessionCache: f.sessions}
 }
 
 // client is an HTTP client that finds every name at the front; protocol is
