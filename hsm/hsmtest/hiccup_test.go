@@ -1,12 +1,14 @@
 package hsmtest_test
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
 	"sallyport/hsm"
 	"sallyport/hsm/hsmtest"
+	"sallyport/hsm/wire"
 )
 
 // A device that fails one signature in a hundred, or in five, serves all that is asked
@@ -35,6 +37,24 @@ func TestFaulty_ADeviceThatFailsNowAndThenServes(t *testing.T) {
 					t.Errorf("the status says nothing of it: %v", trouble.Err)
 				}
 			})
+		}
+	}
+}
+
+// Nor is a token missed that fails to tell of itself once, as SoftHSM's does while another
+// process logs in.
+func TestFaulty_ATokenThatFailsToTellOfItselfOnceIsFound(t *testing.T) {
+	s := hsmtest.New(t)
+	for _, rv := range []uint{hsmtest.CKR_GENERAL_ERROR, hsmtest.CKR_DEVICE_ERROR} {
+		f := hsmtest.NewFaulty(t, s)
+		f.Return("C_GetTokenInfo", rv, 1)
+		c := hsm.Config{Settings: wire.Settings{Module: f.Module}, Environment: f.Environment, Dir: s.Dir}
+		slots, err := hsm.Slots(t.Context(), c, slog.New(slog.DiscardHandler))
+		if err != nil || len(slots) != 1 {
+			t.Errorf("%#x: %d slots, %v", rv, len(slots), err)
+		}
+		if c := f.Stats()["C_GetTokenInfo"]; c.Faulted != 1 {
+			t.Errorf("%#x: %+v", rv, c)
 		}
 	}
 }

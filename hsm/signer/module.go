@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/miekg/pkcs11"
 
@@ -100,7 +101,7 @@ func (m *module) tokens() (found []token, unread []error, err error) {
 		return nil, nil, fmt.Errorf("list the slots: %w", err)
 	}
 	for _, slot := range slots {
-		info, err := m.ctx.GetTokenInfo(slot)
+		info, err := m.tokenInfo(slot)
 		if err != nil {
 			unread = append(unread, fmt.Errorf("slot %d could not be read: %w", slot, err))
 			continue
@@ -113,6 +114,21 @@ func (m *module) tokens() (found []token, unread []error, err error) {
 		}
 	}
 	return found, unread, nil
+}
+
+// tokenInfo reads a token, and reads it again where a device fails now and then, as SoftHSM
+// does while another process logs in.
+func (m *module) tokenInfo(slot uint) (pkcs11.TokenInfo, error) {
+	const tries, pause = 3, 50 * time.Millisecond
+	for try := 1; ; try++ {
+		info, err := m.ctx.GetTokenInfo(slot)
+		rv, ok := returnValue(err)
+		passing := ok && (rv == pkcs11.CKR_GENERAL_ERROR || rv == pkcs11.CKR_FUNCTION_FAILED || rv == pkcs11.CKR_DEVICE_ERROR)
+		if err == nil || !passing || try == tries {
+			return info, err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // text is what a library means by a string. Some end it as C does. What is not
