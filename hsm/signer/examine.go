@@ -15,7 +15,7 @@ import (
 // open. An error means that the token could not be asked.
 func (o *openToken) examine() (wire.Examination, error) {
 	var e wire.Examination
-	info, err := o.module.ctx.GetTokenInfo(o.token.slot)
+	info, err := o.module.tokenInfo(o.token.slot)
 	if err != nil {
 		return e, fmt.Errorf("read the token's own description: %w", err)
 	}

@@ -19,7 +19,7 @@ const (
 // worth nothing, though the library may go on as if nothing had been: a new
 // process finds out what there is now. s is any session.
 func (o *openToken) unchanged(s *session) error {
-	info, err := s.ctx.GetTokenInfo(o.token.slot)
+	info, err := o.module.tokenInfo(o.token.slot)
 	if err != nil {
 		return fmt.Errorf("it no longer describes itself, as one that was deleted or taken out: %w", err)
 	}
