@@ -286,7 +286,7 @@ func (w *world) memory(ts *testscript.TestScript, _ bool, args []string) {
 	case "mark":
 		w.peak = peak
 	case "flat":
-		const most = 56 << 10 // less than a body: windows may grow to 16 MiB, which garbage and the race detector multiply
+		const most = 32 << 10
 		ts.Logf("peak memory grew by %d KiB", peak-w.peak)
 		if w.peak == 0 || peak-w.peak > most {
 			ts.Fatalf("peak memory grew from %d KiB to %d KiB", w.peak, peak)

@@ -137,13 +137,17 @@ func (s *stream) consumed(n int) {
 // line is what is known of the way to the peer: bandwidth times delay, measured as
 // gRPC does it, by what comes between a PING and its acknowledgement. Where that is
 // most of a stream's window, the window may be what holds the peer back, and the next ones
-// are larger. PINGs are few: none is sent where little comes, and ever fewer where
+// are larger. Where larger ones have brought no more bandwidth it was not: what comes waits
+// somewhere, and would only be longer on its way. PINGs are few: none is sent where little comes, and ever fewer where
 // they show that the window suffices.
 type line struct {
 	window int32 // for a stream whose reader keeps up
 	bytes  int64 // of DATA since the last PING, or since its acknowledgement
 	wait   int64 // bytes before the next PING
 	asked  bool  // a PING is under way
+
+	askedAt int64
+	best    float64 // bandwidth, in bytes a nanosecond, when the window grew last
 }
 
 var linePing = [8]byte{'l', 'i', 'n', 'e'}
@@ -152,6 +156,8 @@ const (
 	firstMeasure = 32 << 10  // bytes of DATA before the first PING
 	maxMeasure   = 256 << 20 // and between two at most
 	lineGrowth   = 8         // a window is so many times what came within a round trip
+
+	moreBandwidth = 1.25 // is what a larger window has to have brought for a still larger one
 )
 
 func (l *line) init() { l.window, l.wait = streamWindow, firstMeasure }
@@ -162,7 +168,7 @@ func (c *conn) measure() {
 	if l.asked || l.bytes < l.wait || l.window >= maxStreamWindow {
 		return
 	}
-	l.asked, l.bytes = true, 0
+	l.asked, l.bytes, l.askedAt = true, 0, now()
 	c.out.pending = appendPing(c.out.room(headLen+8), 0, linePing)
 	c.flushSoon()
 }
@@ -172,10 +178,12 @@ func (c *conn) measured() {
 	l := &c.line
 	came := l.bytes
 	l.asked, l.bytes = false, 0
-	if 2*came < int64(l.window) {
+	bandwidth := float64(came) / float64(max(now()-l.askedAt, 1))
+	if 2*came < int64(l.window) || bandwidth < l.best*moreBandwidth {
 		l.wait = min(2*max(l.wait, int64(l.window)), maxMeasure)
 		return
 	}
+	l.best = bandwidth
 	l.window = int32(min(lineGrowth*came, maxStreamWindow))
 	// What comes within the next round trip was allowed by the old windows.
 	l.wait = came + came/8
