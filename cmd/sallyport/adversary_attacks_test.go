@@ -50,13 +50,13 @@ func gatherAssaults() {
 		"h1-stalled":             {"answers that begin and do not go on", 150, 2000, idle("http/1.1", script(h1get("/stall")))},
 		"websocket-idle":         {"WebSocket tunnels that idle", 150, 2000, idle("http/1.1", script(webSocketUpgrade))},
 
-		"h2-held":              {"100 streams each, whose backend keeps silent", 20, 150, idle("h2", h2script(requests("GET", "/never", 100, true)))},
-		"h2-slow-readers":      {"100 large answers each, into windows of nothing", 20, 150, idle("h2", h2window(0, requests("GET", "/source?n=2000000", 100, true)))},
+		"h2-held":              {"100 streams each, whose backend keeps silent", 100, 150, idle("h2", h2script(requests("GET", "/never", 100, true)))},
+		"h2-slow-readers":      {"100 large answers each, into windows of nothing", 100, 150, idle("h2", h2window(0, requests("GET", "/source?n=2000000", 100, true)))},
 		"h2-unread-one":        {"a large answer each, into an open window, that is not read", 150, 1000, idle("h2", h2script(requests("GET", "/source?n=2000000", 1, true)))},
-		"h2-unread":            {"100 large answers each, into open windows, that are not read", 20, 150, idle("h2", h2script(requests("GET", "/source?n=2000000", 100, true)))},
-		"h2-stalled":           {"100 answers each that begin and do not go on", 20, 150, idle("h2", h2script(requests("GET", "/stall", 100, true)))},
-		"h2-slow-small-bodies": {"100 bodies of 16000 bytes each, of which none comes", 20, 150, idle("h2", h2script(requests("POST", "/sink", 100, false, "content-length", "16000")))},
-		"h2-slow-bodies":       {"100 bodies each, of which one byte comes", 20, 150, idle("h2", h2script(slowStreams))},
+		"h2-unread":            {"100 large answers each, into open windows, that are not read", 100, 150, idle("h2", h2script(requests("GET", "/source?n=2000000", 100, true)))},
+		"h2-stalled":           {"100 answers each that begin and do not go on", 100, 150, idle("h2", h2script(requests("GET", "/stall", 100, true)))},
+		"h2-slow-small-bodies": {"100 bodies of 16000 bytes each, of which none comes", 100, 150, idle("h2", h2script(requests("POST", "/sink", 100, false, "content-length", "16000")))},
+		"h2-slow-bodies":       {"100 bodies each, of which one byte comes", 100, 150, idle("h2", h2script(slowStreams))},
 	}
 
 	floods = map[string]assault{

@@ -47,7 +47,7 @@ pools:
 admin:
   address: 127.0.0.1:0
 limits:
-  memory: %d
+  memory: 512MiB
 `
 
 // shortMemory is the budget for clients under the attacks that multiply what they send, by
@@ -55,10 +55,7 @@ limits:
 // other one, since each such connection is paid for.
 // It is the least that can be configured, so that what attackers send in all is more than
 // a hundredth of it.
-const (
-	shortMemory = 8 << 20
-	ampleMemory = 512 << 20
-)
+const shortMemory = "8MiB"
 
 // isShortOf says whether an attack is made against the short budget.
 func isShortOf(name string) bool {
@@ -76,7 +73,7 @@ func newStronghold(t *testing.T, connections int) *stronghold {
 	}
 	s := &stronghold{config: filepath.Join(t.TempDir(), "sallyport.yaml")}
 	config := fmt.Sprintf(strongholdConfig, token.Module, "file:"+token.PINFile, flowMap(token.Environment), connections,
-		strings.Join(routes, ", "), newTestBackend(t, "backend-1").address, ampleMemory)
+		strings.Join(routes, ", "), newTestBackend(t, "backend-1").address)
 	if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +300,6 @@ func (n *neighbour) stop() {
 // outcome is what came of an attack.
 type outcome struct {
 	name   string
-	budget int64 // of memory for clients
 	toll   toll
 	server spent // more than before, at most
 	others experience
@@ -312,7 +308,6 @@ type outcome struct {
 
 // garrison is a server with its neighbour.
 type garrison struct {
-	budget int64 // of memory for clients
 	server *served
 	others *neighbour
 	usual  float64 // CPU time that a new connection of the neighbour's stands for
@@ -321,12 +316,11 @@ type garrison struct {
 // man starts one, which ends with the test. calm is for how long it is looked at
 // before anybody attacks.
 func (s *stronghold) man(t *testing.T, calm time.Duration, short bool) *garrison {
-	memory, budget := collecting, int64(ampleMemory)
+	memory := collecting
 	if short {
-		budget = shortMemory
 		memory = func(server *exec.Cmd) {
 			collecting(server)
-			server.Env = append(server.Env, fmt.Sprint("SALLYPORT_LIMITS_MEMORY=", shortMemory))
+			server.Env = append(server.Env, "SALLYPORT_LIMITS_MEMORY="+shortMemory)
 		}
 	}
 	server, err := startServedAs(memory, t.TempDir(), s.config)
@@ -335,7 +329,7 @@ func (s *stronghold) man(t *testing.T, calm time.Duration, short bool) *garrison
 	}
 	t.Cleanup(server.kill)
 	s.warmUp(t, server)
-	g := &garrison{budget: budget, server: server, others: newNeighbour(server.clients, s.roots)}
+	g := &garrison{server: server, others: newNeighbour(server.clients, s.roots)}
 	t.Cleanup(g.others.stop)
 	watch := watchSiege(t, server)
 	g.others.turn()
@@ -366,7 +360,7 @@ func (g *garrison) endure(t *testing.T, name string, n int) outcome {
 	end()
 	_, _, opened := heard.slow("new")
 	spentCPU := float64(at.cpu-before.cpu) - g.usual*float64(opened)
-	return outcome{name, g.budget, cost, spent{
+	return outcome{name, cost, spent{
 		cpu:    time.Duration(max(spentCPU, 0)),
 		memory: max(peak.memory-before.memory, 0), inUse: max(peak.inUse-before.inUse, 0),
 		kernel: peak.kernel, log: at.log - before.log,

@@ -149,11 +149,8 @@ func idleOf(t *testing.T, wanted int) int {
 // judge holds an outcome to the bound. exact leaves no room for noise.
 func (o outcome) judge(t *testing.T, exact bool) {
 	memory, noise := o.server.inUse, int64(heapNoise)
-	switch {
-	case exact:
+	if exact {
 		memory, noise = o.server.memory, 0
-	case o.budget == shortMemory:
-		noise += shortMemory // a few attackers may hold it before they have sent a hundredth of it
 	}
 	if memory > most*o.toll.Sent+noise {
 		t.Errorf("%d bytes of memory for %d sent, %.0f times as many", memory, o.toll.Sent, ratio(memory, o.toll.Sent))
