@@ -6,7 +6,8 @@
 //
 // # Parts
 //
-//	Token         one PKCS#11 token, by way of its signer processes; its state
+//	Token         one PKCS#11 token, by way of its signer processes; its state. sign.go
+//	              is a try at a signature, login.go what is known of its PIN
 //	supervisor    keeps one of these processes running
 //	process       one run of a signer process: the socketpair, the calls under
 //	              way, its standard error

@@ -33,7 +33,8 @@
 //	upload.go     its body: taken whole where it is small, else streamed; replay.go is
 //	              what can be sent again of that
 //	forward.go    it is sent to a backend that the pool's Balancer picks, and to
-//	              the next one as long as none was reached; the answer is relayed
+//	              the next one as long as none was reached
+//	relay.go      the response is passed on as it comes
 //	resend.go     or it is sent again to another one, where that does no harm;
 //	              blame.go writes down why a backend failed
 //	departures.go  whose client leaves meanwhile is told by the kernel
