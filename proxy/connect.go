@@ -74,8 +74,8 @@ func (cs *connections) dial(x *exchange, address string, other func() bool) (lin
 			return nil, err
 		case <-w.woken:
 			w.cancel()
-			if c := cs.leave(w); c != nil {
-				return c.begin(x), nil
+			if c := cs.leave(w); c != nil && !cs.keep(c) {
+				cs.drop(c)
 			}
 			return nil, context.Canceled
 		case <-patience.C:
@@ -168,7 +168,7 @@ func (b *kept) serve(c *backendConn) {
 
 // connect makes a connection for a request, or for whoever needs it first.
 func (cs *connections) connect(ctx context.Context, w *waiter) {
-	c, err := cs.open1(ctx, w.address)
+	c, err := cs.openConn(ctx, w.address)
 	cs.mu.Lock()
 	b := cs.of(w.address)
 	spare := c
@@ -209,8 +209,8 @@ func (cs *connections) ended(ticket uint64, err error) {
 	cs.pool.Balancer.Release(ticket, err)
 }
 
-// open1 makes a connection. A panic is an error, too.
-func (cs *connections) open1(ctx context.Context, address string) (c *backendConn, err error) {
+// openConn makes a connection. A panic is an error, too.
+func (cs *connections) openConn(ctx context.Context, address string) (c *backendConn, err error) {
 	if cs.server != nil {
 		defer cs.server.caught(inBackend, func() { c, err = nil, dialError(errPanicked) })
 	}

@@ -15,9 +15,9 @@ func TestListen_IsOfOneFamily(t *testing.T) {
 		}
 		return err == nil
 	}
-	if l, err := net.Listen("tcp6", "[::1]:0"); err != nil {
-		t.Skip("this machine has no IPv6")
-	} else {
+	hasSix := false // or only what needs none of it is shown
+	if l, err := net.Listen("tcp6", "[::1]:0"); err == nil {
+		hasSix = true
 		l.Close()
 	}
 	for _, tc := range []struct {
@@ -32,6 +32,12 @@ func TestListen_IsOfOneFamily(t *testing.T) {
 		{address: "[::1]:0", six: true, beside: "127.0.0.1"},
 		{address: ":0", four: true, six: true},
 	} {
+		if !hasSix {
+			if tc.six {
+				continue
+			}
+			tc.beside = ""
+		}
 		var err error
 		for range 10 { // another process may have the port of the other family
 			var l net.Listener
