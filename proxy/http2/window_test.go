@@ -2,6 +2,7 @@ package http2
 
 import (
 	"io"
+	"math"
 	"net/http"
 	"testing"
 	"time"
@@ -201,6 +202,10 @@ func TestLine_MeasuresWhereWindowsMayBeTooSmall(t *testing.T) {
 	c.line.wait = 0
 	if n := pings(1<<30, 1<<20); n > 16 || c.line.window != lineGrowth<<20 {
 		t.Errorf("%d PINGs for 1 GiB; the window is %d for 1 MiB within a round trip", n, c.line.window)
+	}
+	c.line.wait, c.line.best = 0, math.MaxFloat64
+	if n := pings(1<<30, 8<<20); n > 16 || c.line.window != lineGrowth<<20 {
+		t.Errorf("%d PINGs for 1 GiB; the window is %d where a larger one has brought no more bandwidth", n, c.line.window)
 	}
 }
 
